@@ -1,0 +1,23 @@
+// The caps on every input, in one place; every message about a cap names its member. A caller may pass other limits.
+#pragma once
+#include <cstdint>
+
+#include "expert/core/config.hpp"
+
+namespace expert {
+inline namespace v0 {
+
+struct Limits {
+  std::int64_t json_depth = 64;
+  std::int64_t manifest_bytes = std::int64_t{1} << 20;
+  std::int64_t config_bytes = std::int64_t{1} << 20;       // config.json, generation_config.json, adapter_config.json
+  std::int64_t index_bytes = std::int64_t{16} << 20;       // model.safetensors.index.json
+  std::int64_t tokenizer_bytes = std::int64_t{64} << 20;
+  std::int64_t safetensors_header_bytes = std::int64_t{16} << 20;
+  std::int64_t safetensors_rank = 8;
+  std::int64_t jsonl_line_bytes = std::int64_t{8} << 20;
+};
+inline constexpr Limits default_limits{};
+
+}  // namespace v0
+}  // namespace expert
