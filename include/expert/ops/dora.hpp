@@ -1,0 +1,47 @@
+// dora: W, A, B and the magnitude m -> the column scale c = m / ||W + s B A|| of each output, and the gradient of m.
+//   y = c * (x W^T + s (x A^T) B^T).  The norm is a constant in the backward pass, as in PEFT (and section 4.3 of the paper,
+//   arXiv 2402.09353). It is taken in the factored form, so that nothing of W's size is written:
+//   ||w_i + s b_i A||^2 = ||w_i||^2 + 2 s (W A^T)_i . b_i + s^2 b_i (A A^T) b_i^T
+#pragma once
+#include <cmath>
+#include <cstdint>
+
+#include "expert/core/config.hpp"
+#include "expert/core/dtype.hpp"
+
+namespace expert {
+inline namespace v0 {
+namespace reference {
+
+// w_square: (out) row sums of W^2; w_a: (out, r) = W A^T; a_a: (r, r) = A A^T; b: (out, r); norm, c: (out).
+// The three terms are combined in f64: they cancel when s B A is close to -W.
+inline void dora_scale(std::int64_t out, std::int64_t r, float s, const float* w_square, const float* w_a, const float* a_a,
+                       const float* b, const float* magnitude, float* norm, float* c) noexcept {
+  for (std::int64_t i = 0; i < out; ++i) {
+    double square = double{w_square[i]};
+    for (std::int64_t p = 0; p < r; ++p) {
+      double inner = 0;
+      for (std::int64_t q = 0; q < r; ++q) inner += double{a_a[p * r + q]} * double{b[i * r + q]};
+      square += double{b[i * r + p]} * double{s} * (2 * double{w_a[i * r + p]} + double{s} * inner);
+    }
+    norm[i] = static_cast<float>(std::sqrt(square > 0 ? square : 0.0));
+    c[i] = magnitude[i] / norm[i];
+  }
+}
+
+// d_y: (rows, cols) gradient of y = c * z, replaced by the gradient of z; d_magnitude[j] += sum_t d_y z / norm.
+template <class T>
+void dora_backward(std::int64_t rows, std::int64_t cols, const T* z, const float* c, const float* norm, T* d_y,
+                   float* d_magnitude) noexcept {
+  for (std::int64_t t = 0; t < rows; ++t) {
+    for (std::int64_t j = 0; j < cols; ++j) {
+      const float dy = float(d_y[t * cols + j]);
+      d_magnitude[j] += dy * float(z[t * cols + j]) / norm[j];
+      d_y[t * cols + j] = T(c[j] * dy);
+    }
+  }
+}
+
+}  // namespace reference
+}  // namespace v0
+}  // namespace expert

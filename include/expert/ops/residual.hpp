@@ -1,0 +1,34 @@
+// residual: the residual stream and a projection's output -> their sum, with DoRA's column scale applied on the way.
+//   out = x + c * z  (c null means 1);  scale_columns: out = c * z
+#pragma once
+#include <cstdint>
+
+#include "expert/core/config.hpp"
+#include "expert/core/dtype.hpp"
+
+namespace expert {
+inline namespace v0 {
+namespace reference {
+
+template <class T>
+void residual_add(std::int64_t rows, std::int64_t cols, const T* x, const T* z, const float* c, T* out) noexcept {
+  for (std::int64_t t = 0; t < rows; ++t)
+    for (std::int64_t j = 0; j < cols; ++j) {
+      const std::int64_t i = t * cols + j;
+      out[i] = T(float(x[i]) + (c != nullptr ? float(T(float(z[i]) * c[j])) : float(z[i])));
+    }
+}
+
+// Row t goes to row out_rows[t] of `out` when out_rows is given (a KV cache), else to row t.
+template <class T>
+void scale_columns(std::int64_t rows, std::int64_t cols, const T* z, const float* c, T* out, std::int64_t out_stride,
+                   const std::int32_t* out_rows) noexcept {
+  for (std::int64_t t = 0; t < rows; ++t) {
+    T* row = out + (out_rows != nullptr ? std::int64_t{out_rows[t]} : t) * out_stride;
+    for (std::int64_t j = 0; j < cols; ++j) row[j] = c != nullptr ? T(float(z[t * cols + j]) * c[j]) : z[t * cols + j];
+  }
+}
+
+}  // namespace reference
+}  // namespace v0
+}  // namespace expert
