@@ -1,40 +1,25 @@
-# What builds only when this project is the top level: tests, tools, benches.
-if(NOT CMAKE_BUILD_TYPE)
+# Our own programs: tests, tools, benchmarks. A project that includes this one does not come here.
+include(cmake/dependencies.cmake)
+option(EXPERT_WERROR "Warnings are errors" ON)
+
+if(NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)
   set(CMAKE_BUILD_TYPE Release)
 endif()
-set(CMAKE_RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
+set(CMAKE_RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/bin)
 set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
 
 add_library(expert_warnings INTERFACE)
-target_compile_options(expert_warnings INTERFACE -Wall -Wextra -Wconversion -Werror)
+target_compile_options(
+  expert_warnings INTERFACE -Wall -Wextra -Wconversion $<$<BOOL:${EXPERT_WERROR}>:-Werror>
+                            $<$<CXX_COMPILER_ID:GNU>:-fconcepts-diagnostics-depth=2>)
 
-enable_testing()
-find_package(Catch2 3 QUIET)
-if(Catch2_FOUND)
-  add_library(expert_catch INTERFACE)
-  target_link_libraries(expert_catch INTERFACE Catch2::Catch2WithMain)
-else()
-  find_path(CATCH2_V2_INCLUDE catch2/catch.hpp REQUIRED)
-  add_library(expert_catch STATIC tests/catch_main.cpp)
-  target_include_directories(expert_catch SYSTEM PUBLIC ${CATCH2_V2_INCLUDE})
-  target_compile_features(expert_catch PUBLIC cxx_std_20)
+if(EXPERT_BUILD_TESTS)
+  enable_testing()
+  add_subdirectory(tests)
 endif()
-
-find_package(ZLIB REQUIRED)
-
-# One program per test file: a file that does not compile stops nobody else.
-file(GLOB test_files CONFIGURE_DEPENDS tests/unit/*_test.cpp tests/ops/*_test.cpp tests/static/*_test.cpp)
-foreach(file IN LISTS test_files)
-  get_filename_component(name ${file} NAME_WE)
-  add_executable(${name} ${file})
-  target_link_libraries(${name} PRIVATE expert expert_warnings expert_catch ZLIB::ZLIB)
-  target_include_directories(${name} PRIVATE tests)
-  target_compile_definitions(${name} PRIVATE EXPERT_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
-  add_test(NAME ${name} COMMAND ${name})
-endforeach()
-foreach(file_cmake IN ITEMS tests/parity/CMakeLists.txt tests/compile_fail/CMakeLists.txt tests/package/CMakeLists.txt tools/CMakeLists.txt bench/CMakeLists.txt)
-  if(EXISTS ${CMAKE_SOURCE_DIR}/${file_cmake})
-    get_filename_component(folder ${file_cmake} DIRECTORY)
-    add_subdirectory(${folder})
-  endif()
-endforeach()
+if(EXPERT_BUILD_TOOLS AND EXISTS ${PROJECT_SOURCE_DIR}/tools/CMakeLists.txt)
+  add_subdirectory(tools)
+endif()
+if(EXPERT_BUILD_BENCH AND EXISTS ${PROJECT_SOURCE_DIR}/bench/CMakeLists.txt)
+  add_subdirectory(bench)
+endif()
