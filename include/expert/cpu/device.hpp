@@ -1,0 +1,55 @@
+// A number of threads and an instruction set -> `Cpu`, the tag that an op is overloaded on, with all that its kernels
+// need.
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <new>
+
+#include "expert/core/threads.hpp"
+#include "expert/cpu/isa.hpp"
+
+namespace expert {
+inline namespace v0 {
+
+// Scratch of one thread, in floats. The first half belongs to gemm, the second to the op that calls it: an op may run
+// gemm_serial on its own scratch.
+inline constexpr std::int64_t workspace_floats_per_thread = std::int64_t{1} << 19;  // 2 MiB
+inline constexpr std::int64_t gemm_workspace_floats = workspace_floats_per_thread / 2;
+inline constexpr std::int64_t op_workspace_floats = workspace_floats_per_thread - gemm_workspace_floats;
+
+// A non-owning handle: copy it freely, CpuDevice owns what it points to.
+struct Cpu {
+  ThreadPool* pool = nullptr;
+  Isa isa = Isa::Scalar;
+  float* workspace = nullptr;  // 64-byte aligned, workspace_floats_per_thread for each thread of the pool
+  std::int64_t workspace_floats = 0;
+
+  float* gemm_workspace(int thread) const noexcept { return workspace + thread * workspace_floats_per_thread; }
+  float* op_workspace(int thread) const noexcept { return gemm_workspace(thread) + gemm_workspace_floats; }
+};
+
+// Throws EXPERT-E305 (threads), EXPERT-E307 (isa).
+class CpuDevice {
+ public:
+  explicit CpuDevice(int threads, Isa isa = best_isa())
+      : isa_(require_supported(isa)),
+        pool_(threads),
+        workspace_(static_cast<float*>(
+            ::operator new(static_cast<std::size_t>(workspace_bytes(threads)), std::align_val_t{64}))) {}
+
+  Cpu cpu() noexcept { return {&pool_, isa_, workspace_.get(), pool_.size() * workspace_floats_per_thread}; }
+  static constexpr std::int64_t workspace_bytes(int threads) {
+    return threads * workspace_floats_per_thread * std::int64_t{sizeof(float)};
+  }
+
+ private:
+  struct Release {
+    void operator()(float* p) const noexcept { ::operator delete(p, std::align_val_t{64}); }
+  };
+  Isa isa_;
+  ThreadPool pool_;
+  std::unique_ptr<float, Release> workspace_;
+};
+
+}  // namespace v0
+}  // namespace expert
