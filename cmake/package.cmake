@@ -9,9 +9,17 @@ configure_package_config_file(${CMAKE_CURRENT_LIST_DIR}/expertConfig.cmake.in
 write_basic_package_version_file(${PROJECT_BINARY_DIR}/expertConfigVersion.cmake COMPATIBILITY SameMinorVersion
                                  ARCH_INDEPENDENT)
 if(EXPERT_INSTALL)
+  # expert::gzip is an export of its own: who does not ask for the component needs no zlib.
+  set(exports expertTargets)
   install(TARGETS expert EXPORT expertTargets FILE_SET HEADERS COMPONENT expert_development)
-  install(EXPORT expertTargets NAMESPACE expert:: DESTINATION ${package_dir} COMPONENT expert_development)
+  if(TARGET expert_gzip)
+    list(APPEND exports expertGzipTargets)
+    install(TARGETS expert_gzip EXPORT expertGzipTargets FILE_SET HEADERS COMPONENT expert_development)
+  endif()
+  foreach(export IN LISTS exports)
+    install(EXPORT ${export} NAMESPACE expert:: DESTINATION ${package_dir} COMPONENT expert_development)
+    export(EXPORT ${export} NAMESPACE expert:: FILE ${PROJECT_BINARY_DIR}/${export}.cmake)
+  endforeach()
   install(FILES ${PROJECT_BINARY_DIR}/expertConfig.cmake ${PROJECT_BINARY_DIR}/expertConfigVersion.cmake
           DESTINATION ${package_dir} COMPONENT expert_development)
-  export(EXPORT expertTargets NAMESPACE expert:: FILE ${PROJECT_BINARY_DIR}/expertTargets.cmake)
 endif()

@@ -21,3 +21,4 @@ run(${CMAKE_COMMAND} -S ${WORK}/consumer -B ${WORK}/build -G ${GENERATOR} -DCMAK
     -DCMAKE_FIND_USE_PACKAGE_REGISTRY=OFF ${arguments})
 run(${CMAKE_COMMAND} --build ${WORK}/build)
 run(${WORK}/build/consumer)
+run(${WORK}/build/consumer_gzip ${WORK}/no_such_file)
