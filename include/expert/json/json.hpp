@@ -463,7 +463,7 @@ class JsonParser {
     std::uint32_t code = 0;
     const std::string_view hex = text_.substr(at_ + 1, 4);
     if (std::from_chars(hex.data(), hex.data() + hex.size(), code, 16).ptr != hex.data() + 4 || hex.front() == '-')
-      fail(json_syntax, at_ - 1, "four hexadecimal digits after \\u");
+      fail(json_syntax, at_ - 1, "four hexadecimal digits after \\u", expert::quoted(text_.substr(at_ - 1, 6)));
     at_ += 5;
     return code;
   }
