@@ -19,7 +19,7 @@ struct KeyRanges {
 
 // One micro-batch: `rows` packed rows of at most `row_length` tokens, concatenated without padding between them.
 // Token i predicts labels[i] (already shifted: the id of token i + 1 of its document), or nothing where it is ignore_index.
-struct Batch {
+struct TokenBatch {
   std::vector<std::int32_t> input_ids, positions, labels;  // (T)
   std::vector<KeyRanges> keys;                             // (T)
   std::vector<std::int64_t> row_begin;                     // (rows + 1): where each packed row starts; back() == T

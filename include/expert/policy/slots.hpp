@@ -1,0 +1,337 @@
+// Every slot of an expert: a tag that knows what it asks of its policies. `accepts` decides; `explain` holds the
+// sentences and is instantiated only on refusal, so that one mistake is one error.
+#pragma once
+#include "expert/policy/policy.hpp"
+
+namespace expert {
+inline namespace v0 {
+
+struct NoAdapter;  // the only policy of its slot without a rank: policy/adapter.hpp
+
+namespace slots {
+
+template <class P>
+concept HasSizes = requires {
+  P::hidden_size, P::num_hidden_layers, P::num_attention_heads, P::num_key_value_heads, P::head_dim,
+      P::intermediate_size, P::vocab_size, P::tie_word_embeddings, P::max_position_embeddings, P::rms_norm_eps,
+      P::rope_theta;
+};
+template <class P>
+concept SizesArePositive =
+    P::hidden_size > 0 && P::num_hidden_layers > 0 && P::num_attention_heads > 0 && P::num_key_value_heads > 0 &&
+    P::head_dim > 0 && P::intermediate_size > 0 && P::vocab_size > 0 && P::max_position_embeddings > 0;
+template <class P>
+concept HeadsDivide = !SizesArePositive<P> || P::num_attention_heads % P::num_key_value_heads == 0;
+template <class P>
+concept HeadDimIsEven = P::head_dim % 2 == 0;
+struct model {
+  template <class P>
+  static constexpr bool accepts = HasSizes<P> && SizesArePositive<P> && HeadsDivide<P> && HeadDimIsEven<P>;
+  template <class P>
+  struct explain {
+    static_assert(
+        HasSizes<P>,
+        "EXPERT-E060: a model policy needs the sizes of config.json as static constexpr members: hidden_size, "
+        "num_hidden_layers, num_attention_heads, num_key_value_heads, head_dim, intermediate_size, vocab_size, "
+        "tie_word_embeddings, max_position_embeddings, rms_norm_eps, rope_theta. Derive from HfDecoder<...>.");
+  };
+  template <HasSizes P>
+  struct explain<P> {
+    static_assert(SizesArePositive<P>,
+                  "EXPERT-E011: a size of the model is zero or negative. Take it from config.json.");
+    static_assert(HeadsDivide<P>,
+                  "EXPERT-E014: num_attention_heads is not a multiple of num_key_value_heads, so query heads cannot "
+                  "share key heads evenly. Change one of the two.");
+    static_assert(
+        HeadDimIsEven<P>,
+        "EXPERT-E015: head_dim is odd, but rotary embedding turns pairs of dimensions. Use an even head_dim.");
+  };
+};
+
+template <class P>
+concept RotatesPositions = requires(std::span<float> out, double theta, std::int64_t n) {
+  { P::inv_freq(out, theta, n, n, n) } -> std::convertible_to<float>;
+  { P::longest_context(n) } -> std::convertible_to<std::int64_t>;
+};
+struct rope {
+  template <class P>
+  static constexpr bool accepts = RotatesPositions<P>;
+  template <class P>
+  struct explain {
+    static_assert(RotatesPositions<P>,
+                  "EXPERT-E061: a rope policy needs `static float inv_freq(std::span<float> out, double theta, "
+                  "std::int64_t head_dim, std::int64_t max_position_embeddings, std::int64_t context_length)` and "
+                  "`static constexpr std::int64_t longest_context(std::int64_t max_position_embeddings)`. Add them.");
+  };
+};
+
+template <class P>
+concept HasRank = requires { P::r; };
+template <class P>
+concept RankIsPositive = P::r > 0 || std::same_as<P, NoAdapter>;
+template <class P>
+concept AlphaIsPositive = !requires { P::alpha; } || P::alpha > 0 || std::same_as<P, NoAdapter>;
+struct adapter {
+  template <class P>
+  static constexpr bool accepts = HasRank<P> && RankIsPositive<P> && AlphaIsPositive<P>;
+  template <class P>
+  struct explain {
+    static_assert(HasRank<P>, "EXPERT-E004: an adapter policy needs `static constexpr std::int64_t r`. Add its rank.");
+  };
+  template <HasRank P>
+  struct explain<P> {
+    static_assert(RankIsPositive<P>, "EXPERT-E021: an adapter's rank is at least 1. Raise r, or use NoAdapter.");
+    static_assert(AlphaIsPositive<P>,
+                  "EXPERT-E022: with alpha <= 0 the adapter is scaled away and learns nothing. Raise alpha.");
+  };
+};
+
+template <class P>
+concept HasWeightFormat = requires {
+  P::kind, P::bits, P::block_size;
+  { P::takes_gradient } -> std::convertible_to<bool>;
+};
+struct quant {
+  template <class P>
+  static constexpr bool accepts = HasWeightFormat<P>;
+  template <class P>
+  struct explain {
+    static_assert(
+        HasWeightFormat<P>,
+        "EXPERT-E062: a quant policy needs static constexpr kind, bits, block_size and takes_gradient. Add them.");
+  };
+};
+
+template <class P>
+concept HasHeadBits = requires { P::head_bits; };
+struct head {
+  template <class P>
+  static constexpr bool accepts = HasHeadBits<P>;
+  template <class P>
+  struct explain {
+    static_assert(HasHeadBits<P>,
+                  "EXPERT-E063: a head policy needs `static constexpr std::int64_t head_bits` (0: as in the "
+                  "checkpoint). Add it.");
+  };
+};
+
+template <class P>
+concept HasComputeType = requires { typename P::type; };
+struct compute {
+  template <class P>
+  static constexpr bool accepts = HasComputeType<P>;
+  template <class P>
+  struct explain {
+    static_assert(
+        HasComputeType<P>,
+        "EXPERT-E064: a compute policy needs `using type = float;` or bf16, the type of activations. Add it.");
+  };
+};
+
+template <class P>
+concept HasAttentionKernel = requires { P::attention_kernel; };
+struct attention {
+  template <class P>
+  static constexpr bool accepts = HasAttentionKernel<P>;
+  template <class P>
+  struct explain {
+    static_assert(
+        HasAttentionKernel<P>,
+        "EXPERT-E065: an attention policy needs `static constexpr std::string_view attention_kernel`. Add it.");
+  };
+};
+
+template <class P>
+concept HasRowLength = requires { P::max_seq_length, P::packing; };
+template <class P>
+concept RowLengthIsPositive = P::max_seq_length > 0;
+struct packing {
+  template <class P>
+  static constexpr bool accepts = HasRowLength<P> && RowLengthIsPositive<P>;
+  template <class P>
+  struct explain {
+    static_assert(HasRowLength<P>,
+                  "EXPERT-E066: a packing policy needs static constexpr max_seq_length and packing. Add them.");
+  };
+  template <HasRowLength P>
+  struct explain<P> {
+    static_assert(RowLengthIsPositive<P>, "EXPERT-E027: max_seq_length is at least 1. Raise it.");
+  };
+};
+
+template <class P>
+concept HasBatchSize = requires { P::batch_size; };
+template <class P>
+concept BatchSizeIsPositive = P::batch_size > 0;
+struct batch {
+  template <class P>
+  static constexpr bool accepts = HasBatchSize<P> && BatchSizeIsPositive<P>;
+  template <class P>
+  struct explain {
+    static_assert(HasBatchSize<P>,
+                  "EXPERT-E067: a batch policy needs `static constexpr std::int64_t batch_size`. Add it.");
+  };
+  template <HasBatchSize P>
+  struct explain<P> {
+    static_assert(BatchSizeIsPositive<P>, "EXPERT-E026: batch_size is at least 1. Raise it.");
+  };
+};
+
+template <class P>
+concept HasTrainedParts = requires { P::trains_base, P::trains_adapter; };
+struct tuning {
+  template <class P>
+  static constexpr bool accepts = HasTrainedParts<P>;
+  template <class P>
+  struct explain {
+    static_assert(HasTrainedParts<P>,
+                  "EXPERT-E068: a tuning policy needs static constexpr bool trains_base and trains_adapter. Add them.");
+  };
+};
+
+template <class P>
+concept HasRecompute = requires { P::activation_checkpointing; };
+struct recompute {
+  template <class P>
+  static constexpr bool accepts = HasRecompute<P>;
+  template <class P>
+  struct explain {
+    static_assert(HasRecompute<P>,
+                  "EXPERT-E069: a recompute policy needs `static constexpr bool activation_checkpointing`. Add it.");
+  };
+};
+
+template <class P>
+concept HasChunkRows = requires { P::chunk_rows; };
+template <class P>
+concept ChunkRowsArePositive = P::chunk_rows > 0;
+struct loss {
+  template <class P>
+  static constexpr bool accepts = HasChunkRows<P> && ChunkRowsArePositive<P>;
+  template <class P>
+  struct explain {
+    static_assert(HasChunkRows<P>,
+                  "EXPERT-E070: a loss policy needs `static constexpr std::int64_t chunk_rows`. Add it.");
+  };
+  template <HasChunkRows P>
+  struct explain<P> {
+    static_assert(ChunkRowsArePositive<P>, "EXPERT-E016: a loss chunk has at least one row. Raise chunk_rows.");
+  };
+};
+
+template <class P>
+concept HasOptimizerName = requires { P::optim, P::moments; };
+struct optimizer {
+  template <class P>
+  static constexpr bool accepts = HasOptimizerName<P>;
+  template <class P>
+  struct explain {
+    static_assert(HasOptimizerName<P>,
+                  "EXPERT-E071: an optimizer policy needs static constexpr optim, its name, and moments, the number of "
+                  "f32 states per parameter. Add them.");
+  };
+};
+
+template <class P>
+concept HasGrammarType = requires { P::use_grammar, P::grammar_type; };
+struct grammar {
+  template <class P>
+  static constexpr bool accepts = HasGrammarType<P>;
+  template <class P>
+  struct explain {
+    static_assert(HasGrammarType<P>,
+                  "EXPERT-E072: a grammar policy needs static constexpr use_grammar and grammar_type. Add them.");
+  };
+};
+
+template <class P>
+concept HasParserFlag = requires { P::needs_language; };
+struct validation {
+  template <class P>
+  static constexpr bool accepts = HasParserFlag<P>;
+  template <class P>
+  struct explain {
+    static_assert(
+        HasParserFlag<P>,
+        "EXPERT-E073: a validation policy needs `static constexpr bool needs_language`: whether it parses the "
+        "language of the grammar policy. Add it.");
+  };
+};
+
+template <class P>
+concept HasCacheFlags = requires { P::caches, P::persists; };
+template <class P>
+concept OnlyACachePersists = P::caches || !P::persists;
+struct kv {
+  template <class P>
+  static constexpr bool accepts = HasCacheFlags<P> && OnlyACachePersists<P>;
+  template <class P>
+  struct explain {
+    static_assert(HasCacheFlags<P>,
+                  "EXPERT-E074: a kv policy needs static constexpr bool caches and persists. Add them.");
+  };
+  template <HasCacheFlags P>
+  struct explain<P> {
+    static_assert(
+        OnlyACachePersists<P>,
+        "EXPERT-E025: this kv policy persists a cache that it does not keep. Use KvPersistence or NoKvCache.");
+  };
+};
+
+template <class P>
+concept HasDecodeBatches = requires { Integers(P::supported_batch_sizes); };
+struct decode_batches {
+  template <class P>
+  static constexpr bool accepts = HasDecodeBatches<P>;
+  template <class P>
+  struct explain {
+    static_assert(
+        HasDecodeBatches<P>,
+        "EXPERT-E075: a decode_batches policy needs `static constexpr std::array supported_batch_sizes`. Add it.");
+  };
+};
+
+template <class P>
+concept HasPromptTemplate = requires { P::prompt_template; };
+struct chat_template {
+  template <class P>
+  static constexpr bool accepts = HasPromptTemplate<P>;
+  template <class P>
+  struct explain {
+    static_assert(
+        HasPromptTemplate<P>,
+        "EXPERT-E076: a chat_template policy needs `static constexpr std::string_view prompt_template`. Add it.");
+  };
+};
+
+template <class P>
+concept HasBudget = requires { P::bytes; };
+struct budget {
+  template <class P>
+  static constexpr bool accepts = HasBudget<P>;
+  template <class P>
+  struct explain {
+    static_assert(HasBudget<P>, "EXPERT-E077: a budget policy needs `static constexpr std::int64_t bytes`. Add it.");
+  };
+};
+
+}  // namespace slots
+
+// A tag that is none of ours is read by no stage: a policy for it would be decoration.
+template <class Slot>
+concept KnownSlot =
+    std::same_as<Slot, slots::model> || std::same_as<Slot, slots::rope> || std::same_as<Slot, slots::adapter> ||
+    std::same_as<Slot, slots::quant> || std::same_as<Slot, slots::head> || std::same_as<Slot, slots::compute> ||
+    std::same_as<Slot, slots::attention> || std::same_as<Slot, slots::packing> || std::same_as<Slot, slots::batch> ||
+    std::same_as<Slot, slots::tuning> || std::same_as<Slot, slots::recompute> || std::same_as<Slot, slots::loss> ||
+    std::same_as<Slot, slots::optimizer> || std::same_as<Slot, slots::grammar> ||
+    std::same_as<Slot, slots::validation> || std::same_as<Slot, slots::kv> ||
+    std::same_as<Slot, slots::decode_batches> || std::same_as<Slot, slots::chat_template> ||
+    std::same_as<Slot, slots::budget>;
+template <class P>
+concept FitsItsSlot = KnownSlot<typename P::slot> && P::slot::template accepts<P>;
+template <class P>
+concept Policy = HasSlot<P> && HasDescribe<P> && std::is_empty_v<P> && FitsItsSlot<P>;
+
+}  // namespace v0
+}  // namespace expert
