@@ -97,6 +97,9 @@ class Json {
     return holds<std::int64_t>();
   }
 
+  // Written without fraction or exponent and within int64: for binary formats, whose other readers refuse 12.0.
+  bool is_int64() const { return holds<std::int64_t>(); }
+
   // Throw E216 with the offset where the value is of another kind. A caller that knows the JSON pointer asks is_...()
   // first.
   bool as_bool() const { return get<bool>("true or false"); }

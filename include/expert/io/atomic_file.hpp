@@ -1,0 +1,92 @@
+// Bytes -> a file that appears under its name only when it is complete and on the disk.
+#pragma once
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstddef>
+#include <cstdio>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <string_view>
+#include <system_error>
+
+#include "expert/core/error.hpp"
+
+namespace expert {
+inline namespace v0 {
+
+inline constexpr ErrorCode file_unwritable{203, "a file cannot be written"};
+
+// Writes to a temporary name in the same directory; commit() syncs, renames over `path` and syncs the directory.
+// Without commit(), or when writing fails, nothing but the old file is left. Throws E203.
+class AtomicFile {
+ public:
+  explicit AtomicFile(const std::filesystem::path& path) : path_(path) {
+    if (path_.native().find('\0') != std::string::npos || !path_.has_filename())
+      throw Error(file_unwritable, {.file = expert::quoted(path_.native()),
+                                    .where = {},
+                                    .expected = "the name of a file",
+                                    .got = {},
+                                    .fix = {}});
+    for (int attempt = 0; fd_ < 0; ++attempt) {  // a crashed process may have left a name behind
+      temporary_ = path_.parent_path() / ("." + path_.filename().string() + "." + std::to_string(::getpid()) + "." +
+                                          std::to_string(attempt) + ".tmp");
+      fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+      if (fd_ < 0 && (errno != EEXIST || attempt == 1000)) fail();
+    }
+  }
+  AtomicFile(const AtomicFile&) = delete;
+  AtomicFile& operator=(const AtomicFile&) = delete;
+  ~AtomicFile() {
+    if (fd_ < 0) return;
+    ::close(fd_);
+    ::unlink(temporary_.c_str());
+  }
+
+  void write(std::span<const std::byte> bytes) {
+    while (!bytes.empty()) {
+      const ssize_t n = ::write(fd_, bytes.data(), std::min(bytes.size(), std::size_t{1} << 30));
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0) fail();
+      bytes = bytes.subspan(static_cast<std::size_t>(n));
+    }
+  }
+  void write(std::string_view text) { write(std::as_bytes(std::span(text))); }
+
+  void commit() {
+    if (::fsync(fd_) != 0 || std::rename(temporary_.c_str(), path_.c_str()) != 0) fail();
+    ::close(std::exchange(fd_, -1));
+    const std::filesystem::path folder = path_.has_parent_path() ? path_.parent_path() : ".";
+    const int directory = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    const bool synced = directory >= 0 && ::fsync(directory) == 0;
+    const int error = errno;
+    if (directory >= 0) ::close(directory);
+    errno = error;
+    if (!synced && error != EINVAL) fail();  // EINVAL: a file system that cannot sync directories
+  }
+
+ private:
+  [[noreturn]] void fail() const {
+    throw Error(file_unwritable, {.file = path_.string(),
+                                  .where = {},
+                                  .expected = {},
+                                  .got = std::generic_category().message(errno),
+                                  .fix = {}});
+  }
+
+  std::filesystem::path path_, temporary_;
+  int fd_ = -1;
+};
+
+// The whole file at once.
+inline void write_file(const std::filesystem::path& path, std::string_view text) {
+  AtomicFile file(path);
+  file.write(text);
+  file.commit();
+}
+
+}  // namespace v0
+}  // namespace expert

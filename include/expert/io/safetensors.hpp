@@ -1,0 +1,320 @@
+// model.safetensors -> TensorViews into mapped memory; tensors -> model.safetensors.
+//
+// The format (huggingface/safetensors): u64 little-endian header length N, N bytes of JSON {name: {dtype, shape,
+// data_offsets: [begin, end)}} with an optional "__metadata__" of strings, then the data without holes. The reader is
+// as strict as the Rust one (no overlap, hole, trailing byte or duplicate name) and caps header and rank besides.
+#pragma once
+#include <algorithm>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "expert/core/dtype.hpp"
+#include "expert/core/error.hpp"
+#include "expert/core/limits.hpp"
+#include "expert/io/atomic_file.hpp"
+#include "expert/io/mapped_file.hpp"
+#include "expert/json/json.hpp"
+
+namespace expert {
+inline namespace v0 {
+
+inline constexpr ErrorCode safetensors_short{220, "a safetensors file is shorter than its header says"};
+inline constexpr ErrorCode safetensors_header{221, "the header of a safetensors file is not valid"};
+inline constexpr ErrorCode safetensors_header_size{222, "the header of a safetensors file is too long"};
+inline constexpr ErrorCode safetensors_metadata{223, "the metadata of a safetensors file is not valid"};
+inline constexpr ErrorCode safetensors_entry{224, "the description of a tensor is not valid"};
+inline constexpr ErrorCode safetensors_dtype{225, "a tensor has an unknown dtype"};
+inline constexpr ErrorCode safetensors_shape{226, "the shape of a tensor is not valid"};
+inline constexpr ErrorCode safetensors_offsets{227, "the offsets of a tensor do not fit its dtype and shape"};
+inline constexpr ErrorCode safetensors_layout{228, "the data of a safetensors file has holes, overlaps or a rest"};
+inline constexpr ErrorCode tensor_type{229, "a tensor is asked for as another type"};
+
+static_assert(std::endian::native == std::endian::little, "safetensors holds little-endian numbers, used in place");
+
+// "[2, 3]", for messages.
+inline std::string shape_text(std::span<const std::int64_t> shape) {
+  std::string text = "[";
+  for (std::size_t i = 0; i < shape.size(); ++i) text += (i ? ", " : "") + std::to_string(shape[i]);
+  return text + "]";
+}
+
+// One tensor of an open file: valid as long as the file is. `data` is aligned for its dtype.
+struct TensorView {
+  std::string name;
+  DType dtype = DType::F32;
+  std::vector<std::int64_t> shape;
+  const std::byte* data = nullptr;
+  std::int64_t bytes = 0;
+
+  std::int64_t elements() const { return bytes / bytes_of(dtype); }
+
+  // The elements in place. Throws E229 where T is not the C++ type of `dtype`.
+  template <class T>
+    requires(std::is_same_v<T, float> || dtype_of<T> != DType::F32)
+  std::span<const T> as() const {
+    if (dtype != dtype_of<T>) wrong_type(std::string(name_of(dtype_of<T>)));
+    return {reinterpret_cast<const T*>(data), static_cast<std::size_t>(elements())};
+  }
+
+  // A copy as float from F32, BF16, F16 (exact) or F64 (rounded). Throws E229 on other dtypes.
+  std::vector<float> to_f32() const {
+    std::vector<float> out(static_cast<std::size_t>(elements()));
+    const auto convert = [&](auto from) { std::copy(from.begin(), from.end(), out.begin()); };
+    switch (dtype) {
+      case DType::F32:
+        convert(as<float>());
+        break;
+      case DType::BF16:
+        convert(as<bf16>());
+        break;
+      case DType::F16:
+        convert(as<f16>());
+        break;
+      case DType::F64:
+        std::transform(as<double>().begin(), as<double>().end(), out.begin(),
+                       [](double x) { return static_cast<float>(x); });
+        break;
+      default:
+        wrong_type("one of F32, BF16, F16, F64");
+    }
+    return out;
+  }
+
+ private:
+  [[noreturn]] void wrong_type(std::string expected) const {
+    throw Error(tensor_type, {.file = {},
+                              .where = "tensor " + expert::quoted(name),
+                              .expected = std::move(expected),
+                              .got = std::string(name_of(dtype)),
+                              .fix = {}});
+  }
+};
+
+// An open file, everything about its layout checked. Throws E200, E201, E210 ... E215 (header text), E220 ... E228.
+class SafetensorsFile {
+ public:
+  explicit SafetensorsFile(const std::filesystem::path& path, const Limits& limits = default_limits) : file_(path) {
+    const std::span<const std::byte> bytes = file_.bytes();
+    std::uint64_t header_bytes = 0;
+    if (bytes.size() < sizeof header_bytes)
+      fail(safetensors_short, {}, "at least 8 bytes", std::to_string(bytes.size()));
+    std::memcpy(&header_bytes, bytes.data(), sizeof header_bytes);
+    if (std::cmp_greater(header_bytes, limits.safetensors_header_bytes))
+      fail(safetensors_header_size, "offset 0",
+           "at most " + std::to_string(limits.safetensors_header_bytes) + " bytes (Limits::safetensors_header_bytes)",
+           std::to_string(header_bytes));
+    if (header_bytes > bytes.size() - 8)
+      fail(safetensors_short, "offset 0", "a header of " + std::to_string(header_bytes) + " bytes",
+           std::to_string(bytes.size() - 8) + " bytes after its length");
+    const std::string_view header(reinterpret_cast<const char*>(bytes.data()) + 8,
+                                  static_cast<std::size_t>(header_bytes));
+    if (!header.starts_with('{'))
+      fail(safetensors_header, "offset 8", "a JSON object", header.empty() ? "nothing" : expert::quoted(header, 16));
+    const Json json = parse_json(header, file_.name() + " (header)", limits.safetensors_header_bytes, limits);
+    read_entries(json, bytes.subspan(8 + header.size()), limits);
+    check_layout(bytes.size() - 8 - header.size());
+  }
+
+  const std::vector<TensorView>& tensors() const noexcept { return tensors_; }  // in the order of their data
+  const TensorView* find(std::string_view name) const {
+    const auto at = std::lower_bound(by_name_.begin(), by_name_.end(), name,
+                                     [&](std::size_t i, std::string_view n) { return tensors_[i].name < n; });
+    return at != by_name_.end() && tensors_[*at].name == name ? &tensors_[*at] : nullptr;
+  }
+  const std::map<std::string, std::string>& metadata() const noexcept { return metadata_; }
+  const std::string& name() const noexcept { return file_.name(); }
+
+ private:
+  void read_entries(const Json& header, std::span<const std::byte> data, const Limits& limits) {
+    for (const auto& [name, entry] : header.members()) {
+      if (name == "__metadata__") {
+        if (!entry.is_object()) fail(safetensors_metadata, "/__metadata__", "an object", entry.described());
+        for (const auto& [key, value] : entry.members()) {
+          if (!value.is_string())
+            fail(safetensors_metadata, "/__metadata__, key " + expert::quoted(key), "a string", value.described());
+          metadata_[key] = value.as_string();
+        }
+        continue;
+      }
+      if (name.empty() || name.find('\0') != name.npos)
+        fail(safetensors_entry, "tensor " + expert::quoted(name), "a name without NUL bytes", "");
+      tensors_.push_back(read_entry(name, entry, data, limits));
+    }
+    // Data order, as HF sorts them to check: a tensor without elements comes before the one that begins where it does.
+    std::sort(tensors_.begin(), tensors_.end(), [](const TensorView& a, const TensorView& b) {
+      return std::tie(a.data, a.bytes, a.name) < std::tie(b.data, b.bytes, b.name);
+    });
+    by_name_.resize(tensors_.size());
+    for (std::size_t i = 0; i < by_name_.size(); ++i) by_name_[i] = i;
+    std::sort(by_name_.begin(), by_name_.end(),
+              [&](std::size_t a, std::size_t b) { return tensors_[a].name < tensors_[b].name; });
+  }
+
+  TensorView read_entry(const std::string& name, const Json& entry, std::span<const std::byte> data,
+                        const Limits& limits) const {
+    const std::string where = "tensor " + expert::quoted(name, 200);
+    if (!entry.is_object()) fail(safetensors_entry, where, "an object", entry.described());
+    for (const auto& [key, value] : entry.members())
+      if (key != "dtype" && key != "shape" && key != "data_offsets")
+        fail(safetensors_entry, where, "dtype, shape, data_offsets", "the key " + expert::quoted(key));
+    const Json *dtype = entry.find("dtype"), *shape = entry.find("shape"), *offsets = entry.find("data_offsets");
+    for (const auto& [key, value] : {std::pair{"dtype", dtype}, {"shape", shape}, {"data_offsets", offsets}})
+      if (!value) fail(safetensors_entry, where, "dtype, shape, data_offsets", std::string("no ") + key);
+    const auto is_size = [](const Json& json) { return json.is_int64() && json.as_int() >= 0; };
+
+    TensorView tensor;
+    tensor.name = name;
+    if (!dtype->is_string()) fail(safetensors_dtype, where, "a string", dtype->described());
+    bool known = false;
+    for (int t = 0; t <= static_cast<int>(DType::F8_E5M2) && !known; ++t) {
+      tensor.dtype = static_cast<DType>(t);
+      known = name_of(tensor.dtype) == dtype->as_string();
+    }
+    if (!known) fail(safetensors_dtype, where, "a dtype of the format such as F32, BF16, F16", dtype->described());
+
+    if (!shape->is_array()) fail(safetensors_shape, where, "a list of sizes", shape->described());
+    if (std::cmp_greater(shape->items().size(), limits.safetensors_rank))
+      fail(safetensors_shape, where,
+           "at most " + std::to_string(limits.safetensors_rank) + " dimensions (Limits::safetensors_rank)",
+           std::to_string(shape->items().size()));
+    std::int64_t most = bytes_of(tensor.dtype);  // the bytes of the dimensions that are not 0: must not overflow either
+    bool empty = false;
+    for (const Json& size : shape->items()) {
+      if (!is_size(size)) fail(safetensors_shape, where, "sizes of at least 0", size.described());
+      tensor.shape.push_back(size.as_int());
+      empty |= size.as_int() == 0;
+      if (size.as_int() != 0 && __builtin_mul_overflow(most, size.as_int(), &most))
+        fail(safetensors_shape, where, "fewer than 2^63 bytes", shape->dump());
+    }
+    tensor.bytes = empty ? 0 : most;
+
+    if (!offsets->is_array() || offsets->items().size() != 2 || !is_size(offsets->items()[0]) ||
+        !is_size(offsets->items()[1]))
+      fail(
+          safetensors_offsets, where, "two offsets [begin, end]",
+          offsets->is_array() ? offsets->items().size() > 8 ? "a longer list" : offsets->dump() : offsets->described());
+    const std::int64_t begin = offsets->items()[0].as_int(), end = offsets->items()[1].as_int();
+    if (begin > end || end - begin != tensor.bytes)
+      fail(safetensors_offsets, where,
+           std::to_string(tensor.bytes) + " bytes for " + std::string(name_of(tensor.dtype)) + " " +
+               shape_text(tensor.shape),
+           "offsets " + offsets->dump());
+    if (std::cmp_greater(end, data.size()))
+      fail(safetensors_short, where, "data up to byte " + std::to_string(end),
+           std::to_string(data.size()) + " bytes of data");
+    tensor.data = data.data() + begin;
+    return tensor;
+  }
+
+  // No hole, no overlap, no rest; then tensors whose data is not aligned for their type are moved to where it is.
+  void check_layout(std::size_t data_bytes) {
+    const std::byte* const data = file_.bytes().data() + (file_.bytes().size() - data_bytes);
+    const std::byte* expected = data;
+    for (const TensorView& tensor : tensors_) {
+      if (tensor.data != expected)
+        fail(safetensors_layout, "tensor " + expert::quoted(tensor.name, 200),
+             "data that begins at byte " + std::to_string(expected - data) + ", where the one before ends",
+             std::to_string(tensor.data - data));
+      expected += tensor.bytes;
+    }
+    if (expected != data + data_bytes)
+      fail(safetensors_layout, "after the last tensor", "the end of the file",
+           std::to_string(data + data_bytes - expected) + " more bytes");
+    for (TensorView& tensor : tensors_) {
+      if (reinterpret_cast<std::uintptr_t>(tensor.data) % static_cast<std::size_t>(bytes_of(tensor.dtype)) == 0)
+        continue;
+      const auto size = static_cast<std::size_t>(tensor.bytes);
+      auto& copy = aligned_.emplace_back(std::make_unique<std::uint64_t[]>(size / 8 + 1));
+      std::memcpy(copy.get(), tensor.data, size);
+      tensor.data = reinterpret_cast<const std::byte*>(copy.get());
+    }
+  }
+
+  [[noreturn]] void fail(ErrorCode code, std::string where, std::string expected, std::string got) const {
+    throw Error(code, {.file = file_.name(),
+                       .where = std::move(where),
+                       .expected = std::move(expected),
+                       .got = std::move(got),
+                       .fix = code == safetensors_short ? "Copy or download the file again" : ""});
+  }
+
+  MappedFile file_;
+  std::vector<TensorView> tensors_;
+  std::vector<std::size_t> by_name_;
+  std::map<std::string, std::string> metadata_;
+  std::vector<std::unique_ptr<std::uint64_t[]>> aligned_;  // the header need not be a multiple of 8 bytes long
+};
+
+// What is written: the bytes stay the caller's.
+struct TensorData {
+  std::string name;
+  DType dtype = DType::F32;
+  std::vector<std::int64_t> shape;
+  std::span<const std::byte> bytes;
+};
+
+// The file that safetensors.save_file writes, byte for byte: wider dtypes first, then by name; the header padded with
+// spaces to a multiple of 8. It appears when it is complete. Throws E203; E224 on a name that is empty, reserved or
+// there twice; E227 where bytes and shape disagree.
+inline void write_safetensors(const std::filesystem::path& path, std::vector<TensorData> tensors,
+                              const std::map<std::string, std::string>& metadata = {}) {
+  const auto fail = [&](ErrorCode code, const TensorData& tensor, std::string expected, std::string got) {
+    throw Error(code, {.file = path.string(),
+                       .where = "tensor " + expert::quoted(tensor.name, 200),
+                       .expected = std::move(expected),
+                       .got = std::move(got),
+                       .fix = {}});
+  };
+  std::sort(tensors.begin(), tensors.end(), [](const TensorData& a, const TensorData& b) {
+    const auto key = [](const TensorData& t) { return std::pair(-bytes_of(t.dtype), -static_cast<int>(t.dtype)); };
+    return key(a) != key(b) ? key(a) < key(b) : a.name < b.name;
+  });
+  Json header = Json::object();
+  if (!metadata.empty()) {
+    Json texts = Json::object();
+    for (const auto& [key, value] : metadata) texts.set(key, value);
+    header.set("__metadata__", std::move(texts));
+  }
+  std::int64_t begin = 0;
+  for (const TensorData& tensor : tensors) {
+    if (tensor.name.empty() || tensor.name == "__metadata__" || header.find(tensor.name))
+      fail(safetensors_entry, tensor, "names that differ and are not reserved", "");
+    std::int64_t bytes = bytes_of(tensor.dtype);
+    Json shape = Json::array();
+    for (const std::int64_t size : tensor.shape) {
+      if (size < 0 || __builtin_mul_overflow(bytes, size, &bytes))
+        fail(safetensors_shape, tensor, "sizes of at least 0 that fit in memory", shape_text(tensor.shape));
+      shape.push(size);
+    }
+    if (std::cmp_not_equal(bytes, tensor.bytes.size()))
+      fail(safetensors_offsets, tensor, std::to_string(bytes) + " bytes for " + shape_text(tensor.shape),
+           std::to_string(tensor.bytes.size()));
+    header.set(tensor.name, Json::object()
+                                .set("dtype", name_of(tensor.dtype))
+                                .set("shape", std::move(shape))
+                                .set("data_offsets", Json::array().push(begin).push(begin + bytes)));
+    begin += bytes;
+  }
+  std::string text = header.dump();
+  text.append((8 - text.size() % 8) % 8, ' ');
+  const std::uint64_t length = text.size();
+  AtomicFile file(path);
+  file.write(std::as_bytes(std::span(&length, 1)));
+  file.write(text);
+  for (const TensorData& tensor : tensors) file.write(tensor.bytes);
+  file.commit();
+}
+
+}  // namespace v0
+}  // namespace expert
