@@ -11,7 +11,8 @@ write_basic_package_version_file(${PROJECT_BINARY_DIR}/expertConfigVersion.cmake
 if(EXPERT_INSTALL)
   # expert::gzip is an export of its own: who does not ask for the component needs no zlib.
   set(exports expertTargets)
-  install(TARGETS expert EXPORT expertTargets FILE_SET HEADERS COMPONENT expert_development)
+  install(TARGETS expert EXPORT expertTargets FILE_SET HEADERS COMPONENT expert_development
+          FILE_SET fragments COMPONENT expert_development)
   if(TARGET expert_gzip)
     list(APPEND exports expertGzipTargets)
     install(TARGETS expert_gzip EXPORT expertGzipTargets FILE_SET HEADERS COMPONENT expert_development)

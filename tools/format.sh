@@ -13,7 +13,7 @@ if ! "$tool" --version 2>/dev/null | grep -q "$version"; then
     exit 3
   }
 fi
-files=$(find . \( -name build -o -name '.?*' \) -prune -o \( -name '*.[ch]pp' -o -name '*.cu' -o -name '*.cuh' \) -print)
+files=$(find . \( -name build -o -name '.?*' \) -prune -o \( -name '*.[ch]pp' -o -name '*.inc' -o -name '*.cu' -o -name '*.cuh' \) -print)
 case ${1-} in
   --check) "$tool" --dry-run --Werror $files ;;
   "") "$tool" -i $files ;;

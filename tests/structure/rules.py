@@ -45,7 +45,8 @@ def read(path):
 
 
 def headers(root):
-    return sorted((root / "include").rglob("*.hpp"))
+    """Public headers, and the .inc fragments that headers include once per instruction set."""
+    return sorted(path for path in (root / "include").rglob("*") if path.suffix in {".hpp", ".inc"})
 
 
 def committed_files(root):
@@ -125,7 +126,7 @@ def header_form(root):
         lines = read(path).splitlines()
         if not lines or not lines[0].startswith("// "):
             found.append(f"{name}: the first line does not say what goes in and what comes out")
-        if "#pragma once" not in lines:
+        if path.suffix == ".hpp" and "#pragma once" not in lines:
             found.append(f"{name}: no #pragma once")
         if len(lines) > MAX_HEADER_LINES and name not in GENERATED_HEADERS:
             found.append(f"{name}: {len(lines)} lines, more than {MAX_HEADER_LINES}")
@@ -136,7 +137,7 @@ def declared_errors(root):
     """number -> list of (name or None for a compile-time sentence, file)."""
     declared = {}
     for folder in ("include", "tools", "experts", "bench"):
-        for path in sorted((root / folder).rglob("*.[ch]pp")):
+        for path in sorted((root / folder).rglob("*.[chi][pn][pc]")):
             text = read(path)
             for name, number in ERROR_CODE.findall(text):
                 declared.setdefault(int(number), []).append((name, path.relative_to(root).as_posix()))
@@ -229,5 +230,5 @@ def flow_names_every_header(root):
     text = read(page) if page.exists() else ""
     names = {path.relative_to(root / "include/expert").as_posix() for path in headers(root)}
     missing = [f"docs/flow.md does not name {name}" for name in sorted(names) if f"`{name}`" not in text]
-    named = set(re.findall(r"`([\w/]+\.hpp)`", text))
+    named = set(re.findall(r"`([\w/]+\.(?:hpp|inc))`", text))
     return missing + [f"docs/flow.md names {name}, which does not exist" for name in sorted(named - names)]
