@@ -1,0 +1,198 @@
+#include "expert/ops/rope.hpp"
+
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include "catch.hpp"
+#include "expert/core/random.hpp"
+#include "expert/ops/qk_norm_rope.hpp"
+#include "expert/policy/rope.hpp"
+#include "parity_fixture.hpp"
+
+using namespace expert;
+
+namespace {
+
+// Written before the first run: torch computes pow, cos and sin to within one unit in the last place.
+constexpr double inv_freq_tolerance = 2e-7;  // relative
+constexpr double table_tolerance = 1.2e-7;   // absolute, times the attention factor
+
+const ParityFixture& fixture() {
+  static const ParityFixture f("ref_rope.safetensors");
+  return f;
+}
+
+template <class Policy>
+std::vector<float> inverse_frequencies(std::int64_t head_dim, std::int64_t max_position_embeddings,
+                                       std::int64_t context_length, float& scaling) {
+  std::vector<float> out(static_cast<std::size_t>(head_dim / 2));
+  scaling = Policy::inv_freq(out, 1e6, head_dim, max_position_embeddings, context_length);
+  return out;
+}
+
+double max_relative_difference(const std::vector<float>& a, const std::vector<float>& b) {
+  double worst = a.size() == b.size() ? 0 : 1;
+  for (std::size_t i = 0; i < a.size() && i < b.size(); ++i)
+    worst = std::max(worst, std::abs(double{a[i]} / double{b[i]} - 1));
+  return worst;
+}
+
+// Frequencies, attention factor (through the tables) and, where the fixture has them, the tables at every position.
+template <class Policy>
+void check_variant(const std::string& name, std::int64_t max_position_embeddings, std::int64_t context_length,
+                   double attention_scaling = 1) {
+  for (const std::int64_t head_dim : {128, 32}) {
+    const std::string key = "hd" + std::to_string(head_dim) + "." + name;
+    INFO(key);
+    float scaling = 0;
+    const auto inv_freq = inverse_frequencies<Policy>(head_dim, max_position_embeddings, context_length, scaling);
+    CHECK(max_relative_difference(inv_freq, fixture().floats(key + ".inv_freq")) < inv_freq_tolerance);
+    CHECK(scaling == static_cast<float>(attention_scaling));
+    if (fixture().file().find(key + ".cos") == nullptr) continue;
+    // The tables are checked on the fixture's own frequencies: at position 65535 one unit in the last place of a
+    // frequency already moves the angle by 0.004.
+    const auto theirs = fixture().floats(key + ".inv_freq");
+    const auto expected_cos = fixture().floats(key + ".cos"), expected_sin = fixture().floats(key + ".sin");
+    auto positions = fixture().ids("positions");
+    positions.resize(expected_cos.size() / theirs.size());
+    std::vector<float> cos(expected_cos.size()), sin(expected_sin.size());
+    reference::rope_tables<float>(positions, theirs, scaling, cos.data(), sin.data());
+    CHECK(max_abs_difference(cos, expected_cos) < table_tolerance * attention_scaling);
+    CHECK(max_abs_difference(sin, expected_sin) < table_tolerance * attention_scaling);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("every RoPE policy gives transformers' frequencies, attention factor and tables", "[rope]") {
+  constexpr double yarn_factor_4 = 1.138629436111989;
+  check_variant<RopeDefault>("default", 40960, 1000);
+  check_variant<RopeLinear<4>>("linear_4", 40960, 1000);
+  check_variant<RopeDynamic<4>>("dynamic_4_short", 40960, 40960);
+  check_variant<RopeDynamic<4>>("dynamic_4_at65536", 8192, 65536);
+  check_variant<RopeDynamic<4, 8192>>("dynamic_4_at65536", 40960, 65536);
+  check_variant<RopeYarn<4, 32768>>("yarn_4_qwen3_card", 131072, 1000, yarn_factor_4);
+  check_variant<RopeYarn<4, 8192>>("yarn_4_8192_32768", 32768, 1000, yarn_factor_4);
+  check_variant<RopeYarn<4, 8192, 1>>("ntkbyparts_4_8192_32768", 32768, 1000);
+  check_variant<RopeYarn<8, 8192, 1>>("ntkbyparts_8_8192_65536", 65536, 1000);
+  check_variant<RopeYarn<8, 8192, 1>>("ntkbyparts_8_8192_manifest_32768", 32768, 1000);
+  check_variant<RopeYarn<4, 8192, 0, 16, 2>>("yarn_4_8192_beta_16_2", 32768, 1000, yarn_factor_4);
+  check_variant<RopeLlama3<8, 8192>>("llama3_8_8192", 65536, 1000);
+}
+
+TEST_CASE("RopeNtkByParts stretches the base above its limit as the reference runtime does", "[rope]") {
+  check_variant<RopeNtkByParts<8192, 32768>>("seed_rust_beta025_32768", 40960, 32768);
+  check_variant<RopeNtkByParts<8192, 32768>>("seed_rust_beta025_65536", 40960, 65536);
+  check_variant<RopeNtkByParts<8192, 32768, 16>>("seed_rust_beta025_131072", 40960, 131072);
+}
+
+TEST_CASE("RopeNtkByParts equals plain RoPE bit for bit up to max_position_embeddings", "[rope]") {
+  using Ntk = RopeNtkByParts<8192, 32768>;
+  float scaling = 0;
+  const auto plain = inverse_frequencies<RopeDefault>(128, 40960, 1, scaling);
+  for (const std::int64_t length : {1, 2048, 8193, 32767, 32768})
+    CHECK(inverse_frequencies<Ntk>(128, 40960, length, scaling) == plain);
+  CHECK(inverse_frequencies<Ntk>(128, 40960, 32769, scaling) != plain);
+  CHECK(Ntk::longest_context(40960) == 65536);
+  // Not fine-grained: the longest context's base, whatever the length.
+  using Coarse = RopeNtkByParts<8192, 32768, 8, false>;
+  CHECK(inverse_frequencies<Coarse>(128, 40960, 10, scaling) == inverse_frequencies<Ntk>(128, 40960, 65536, scaling));
+}
+
+TEST_CASE("RoPE policies state what the manifest says", "[rope]") {
+  constexpr auto fields = RopeNtkByParts<8192, 32768>::describe();
+  const auto value_at = [&](std::string_view key) {
+    for (const Field& f : fields)
+      if (f.pointer == "/base_models/0/rope_scaling/" + std::string(key)) return f.value;
+    FAIL("not described: " << key);
+    return Value{};
+  };
+  CHECK(std::get<std::string_view>(value_at("type")) == "ntk-by-parts");
+  CHECK(std::get<double>(value_at("factor")) == 8.0);
+  CHECK(std::get<std::int64_t>(value_at("max_position_embeddings")) == 32768);
+  CHECK(std::get<std::int64_t>(value_at("original_max_position_embeddings")) == 8192);
+  CHECK(std::get<bool>(value_at("fine_grained")));
+  static_assert(RopeYarn<Ratio{5, 2}, 8192>::factor == 2.5 && RopeYarn<Ratio{5, 2}, 8192>::longest_context(0) == 20480);
+  static_assert(RopeYarn<4, 8192, 1>::describe().size() == RopeYarn<4, 8192>::describe().size() + 1);
+}
+
+TEST_CASE("rotating transformers' normed queries and keys gives its rotated ones", "[rope]") {
+  const ParityFixture f("ref_forward.safetensors");
+  const std::int64_t tokens = 20, head_dim = 32;
+  std::vector<std::int32_t> positions(20);
+  for (std::size_t i = 0; i < positions.size(); ++i) positions[i] = static_cast<std::int32_t>(i);
+  float scaling = 0;
+  const auto inv_freq = inverse_frequencies<RopeDefault>(head_dim, 40960, tokens, scaling);
+  std::vector<float> cos(20 * 16), sin(20 * 16);
+  reference::rope_tables<float>(positions, inv_freq, scaling, cos.data(), sin.data());
+  for (const std::string name : {"q", "k"}) {
+    const std::int64_t heads = name == "q" ? 4 : 2;
+    const auto x = f.floats("layers.1." + name + "_norm"), expected = f.floats("layers.1." + name + "_rope");
+    std::vector<float> out(x.size()), theirs(x.size());
+    for (std::int64_t b = 0; b < 2; ++b) {
+      const std::int64_t at = b * tokens * heads * head_dim;
+      reference::rope_forward(tokens, heads, head_dim, x.data() + at, cos.data(), sin.data(), out.data() + at);
+      for (std::int64_t h = 0; h < heads; ++h)  // transformers: (batch, heads, tokens, head_dim)
+        for (std::int64_t t = 0; t < tokens; ++t)
+          for (std::int64_t d = 0; d < head_dim; ++d)
+            theirs[static_cast<std::size_t>(at + (t * heads + h) * head_dim + d)] =
+                expected[static_cast<std::size_t>(at + (h * tokens + t) * head_dim + d)];
+    }
+    CHECK(max_abs_difference(out, theirs) < 1e-6);
+  }
+}
+
+TEST_CASE("rope_backward undoes rope_forward, in place too, and is its transpose", "[rope]") {
+  const std::int64_t tokens = 5, heads = 3, head_dim = 6;
+  const RandomStream random(7, Purpose::init_lora_a);
+  std::vector<float> x(90), g(90), cos(15), sin(15);
+  for (std::size_t i = 0; i < 90; ++i) x[i] = random.uniform(i) - 0.5f, g[i] = random.uniform(1000 + i) - 0.5f;
+  const std::vector<std::int32_t> positions = {0, 3, 1000, 65535, 9};
+  const std::vector<float> inv_freq = {1.0f, 0.01f, 0.0001f};
+  reference::rope_tables<float>(positions, inv_freq, 1.0f, cos.data(), sin.data());
+  std::vector<float> y = x, d = g;
+  reference::rope_forward(tokens, heads, head_dim, y.data(), cos.data(), sin.data(), y.data());
+  reference::rope_backward(tokens, heads, head_dim, d.data(), cos.data(), sin.data(), d.data());
+  double forward = 0, backward = 0;
+  for (std::size_t i = 0; i < 90; ++i) forward += double{y[i]} * double{g[i]}, backward += double{x[i]} * double{d[i]};
+  CHECK(std::abs(forward - backward) < 1e-5);
+  CHECK(max_abs_difference(y, x) > 0.1);
+  reference::rope_backward(tokens, heads, head_dim, y.data(), cos.data(), sin.data(), y.data());
+  CHECK(max_abs_difference(y, x) < 1e-6);
+}
+
+TEST_CASE("in bf16 tables, products and sums are rounded one by one", "[rope]") {
+  const std::vector<std::int32_t> positions = {3};
+  const std::vector<float> inv_freq = {0.3f};
+  float cos = 0, sin = 0;
+  reference::rope_tables<bf16>(positions, inv_freq, 1.0f, &cos, &sin);
+  CHECK(cos == float(bf16(std::cos(3 * 0.3f))));
+  CHECK(sin == float(bf16(std::sin(3 * 0.3f))));
+  const bf16 x[2] = {1.703125f, -0.8984375f};
+  bf16 out[2], back[2];
+  reference::rope_forward(1, 1, 2, x, &cos, &sin, out);
+  CHECK(out[0].bits == bf16(float(bf16(float(x[0]) * cos)) - float(bf16(float(x[1]) * sin))).bits);
+  CHECK(out[1].bits == bf16(float(bf16(float(x[1]) * cos)) + float(bf16(float(x[0]) * sin))).bits);
+  reference::rope_backward(1, 1, 2, x, &cos, &sin, back);
+  CHECK(back[0].bits == bf16(float(bf16(float(x[0]) * cos)) + float(bf16(float(x[1]) * sin))).bits);
+  CHECK(back[1].bits == bf16(float(bf16(float(x[1]) * cos)) - float(bf16(float(x[0]) * sin))).bits);
+}
+
+TEST_CASE("the fused norm and rotation equals rope_forward after a norm", "[rope]") {
+  const std::int64_t tokens = 4, heads = 2, head_dim = 8;
+  const RandomStream random(8, Purpose::init_lora_a);
+  std::vector<bf16> x(64), weight(8), fused(64), normed(64), rotated(64);
+  for (std::size_t i = 0; i < 64; ++i) x[i] = random.uniform(i) - 0.5f;
+  for (std::size_t i = 0; i < 8; ++i) weight[i] = 0.5f + random.uniform(500 + i);
+  const std::vector<std::int32_t> positions = {0, 1, 2, 3};
+  const std::vector<float> inv_freq = {1.0f, 0.1f, 0.01f, 0.001f};
+  std::vector<float> cos(16), sin(16), rstd(8);
+  reference::rope_tables<bf16>(positions, inv_freq, 1.0f, cos.data(), sin.data());
+  reference::qk_norm_rope_forward(tokens, heads, head_dim, 1e-6f, x.data(), nullptr, weight.data(),
+                                  RopeTable{cos.data(), sin.data()}, positions.data(), fused.data(), heads * head_dim,
+                                  nullptr, rstd.data());
+  for (std::size_t i = 0; i < 64; ++i) normed[i] = bf16(float(bf16(float(x[i]) * rstd[i / 8])) * float(weight[i % 8]));
+  reference::rope_forward(tokens, heads, head_dim, normed.data(), cos.data(), sin.data(), rotated.data());
+  CHECK(max_abs_difference(fused, rotated) == 0);
+}
