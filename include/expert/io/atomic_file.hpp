@@ -12,6 +12,7 @@
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <utility>
 
 #include "expert/core/error.hpp"
 
@@ -32,8 +33,9 @@ class AtomicFile {
                                     .got = {},
                                     .fix = {}});
     for (int attempt = 0; fd_ < 0; ++attempt) {  // a crashed process may have left a name behind
-      temporary_ = path_.parent_path() / ("." + path_.filename().string() + "." + std::to_string(::getpid()) + "." +
-                                          std::to_string(attempt) + ".tmp");
+      std::string name = ".";
+      name += path_.filename().string() + "." + std::to_string(::getpid()) + "." + std::to_string(attempt) + ".tmp";
+      temporary_ = path_.parent_path() / name;
       fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
       if (fd_ < 0 && (errno != EEXIST || attempt == 1000)) fail();
     }
