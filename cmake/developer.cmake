@@ -16,6 +16,7 @@ target_compile_options(
 if(EXPERT_BUILD_TESTS)
   enable_testing()
   add_subdirectory(tests)
+  add_subdirectory(examples)
 endif()
 if(EXPERT_BUILD_TOOLS AND EXISTS ${PROJECT_SOURCE_DIR}/tools/CMakeLists.txt)
   add_subdirectory(tools)

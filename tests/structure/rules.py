@@ -158,8 +158,8 @@ def error_numbers(root):
             found.append(f"E{number:03} is declared twice: {places}")
         if number not in rows:
             found.append(f"E{number:03} ({', '.join(names) or 'compile time'}) has no row in docs/errors.md")
-        as_number = rf"E{number:03}\b|\b{number}\b" if number >= 100 else rf"E{number:03}\b"
-        if not re.search("|".join([as_number] + [rf"\b{name}\b" for name in names]), tests):
+        as_number = [rf"E{number:03}\b", rf"\bcode\(\) == {number}\b"]
+        if not re.search("|".join(as_number + [rf"\b{name}\b" for name in names]), tests):
             found.append(f"E{number:03} ({', '.join(names) or 'compile time'}) appears in no test")
     for number in sorted(set(rows)):
         if number not in declared:
