@@ -1,0 +1,197 @@
+// Bytes of one piece -> token ids: byte-pair encoding by merge rank (Sennrich et al. 2016, on bytes as in GPT-2).
+// Repeatedly the adjacent pair of lowest rank, the leftmost of equals, becomes one token. Short pieces do that by scanning,
+// long ones with a heap, so that time is O(n log n).
+#pragma once
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cstdint>
+#include <cstring>
+#include <string_view>
+#include <vector>
+
+#include "expert/core/config.hpp"
+
+namespace expert {
+inline namespace v0 {
+
+// What one call to encode needs besides the text; it grows to the longest piece and is then reused.
+struct BpeScratch {
+  struct Symbol {
+    std::int32_t id;
+    std::uint32_t rank;  // of the merge with the next symbol
+    std::int32_t next_id;  // what that merge gives
+    std::uint32_t previous, next;
+  };
+  std::vector<Symbol> symbols;
+  std::vector<std::uint64_t> heap;  // rank * 2^32 + position, smallest first
+};
+
+// The merges of one vocabulary, frozen: `encode` is const and safe from any thread.
+class Bpe {
+ public:
+  static constexpr std::uint32_t no_rank = 0xffffffffu;
+
+  // byte_ids[b] is the token of byte b alone. Ranks count up from 0 in the order of add_merge.
+  void reset(const std::array<std::int32_t, 256>& byte_ids, std::size_t merges) {
+    byte_ids_ = byte_ids;
+    merges_ = 0;
+    table_.assign(std::bit_ceil(merges * 2 + 2), {});
+  }
+  // The pair (left, right) becomes `result`. False where the pair has a merge already. At most the promised number.
+  bool add_merge(std::int32_t left, std::int32_t right, std::int32_t result) {
+    Merge& slot = table_[slot_of(key_of(left, right))];
+    if (slot.rank != no_rank) return false;
+    slot = {key_of(left, right), merges_++, result};
+    return true;
+  }
+
+  // Whole pieces that are one token: `bytes` -> `id`, found without merging.
+  void reset_words(std::size_t words) { words_.assign(std::bit_ceil(words * 2 + 2), {}); }
+  void add_word(std::string_view bytes, std::int32_t id) {
+    std::size_t i = hash_of(bytes) & (words_.size() - 1);
+    while (words_[i].id >= 0) i = (i + 1) & (words_.size() - 1);
+    words_[i] = {bytes, id};
+  }
+
+  // Appends the ids of one piece. `bytes` is shorter than 2^31.
+  void encode(std::string_view bytes, BpeScratch& scratch, std::vector<std::int32_t>& ids) const {
+    if (bytes.size() == 1) return ids.push_back(byte_id(bytes[0]));
+    if (const std::int32_t id = word_id(bytes); id >= 0) return ids.push_back(id);
+    if (bytes.size() <= scanned)
+      merge_by_scan(bytes, ids);
+    else
+      merge_by_heap(bytes, scratch, ids);
+  }
+  // The same without the table of whole pieces.
+  void merge(std::string_view bytes, BpeScratch& scratch, std::vector<std::int32_t>& ids) const {
+    if (bytes.size() <= scanned)
+      merge_by_scan(bytes, ids);
+    else
+      merge_by_heap(bytes, scratch, ids);
+  }
+
+ private:
+  struct Merge {
+    std::uint64_t key = 0;
+    std::uint32_t rank = no_rank;
+    std::int32_t result = -1;
+  };
+  struct Word {
+    std::string_view bytes;
+    std::int32_t id = -1;
+  };
+  static constexpr std::size_t scanned = 40;  // bytes; below this the scan is as fast as the heap
+
+  static std::uint64_t key_of(std::int32_t left, std::int32_t right) {
+    return std::uint64_t{static_cast<std::uint32_t>(left)} << 32 | static_cast<std::uint32_t>(right);
+  }
+  static std::uint64_t mix(std::uint64_t x) {  // the finaliser of splitmix64: one bit changes half of the others
+    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
+    x = (x ^ x >> 27) * 0x94d049bb133111ebu;
+    return x ^ x >> 31;
+  }
+  std::size_t slot_of(std::uint64_t key) const {
+    std::size_t i = mix(key) & (table_.size() - 1);
+    while (table_[i].rank != no_rank && table_[i].key != key) i = (i + 1) & (table_.size() - 1);
+    return i;
+  }
+  static std::uint64_t hash_of(std::string_view bytes) {
+    std::uint64_t h = bytes.size(), x = 0;
+    const char* p = bytes.data();
+    std::size_t n = bytes.size();
+    for (; n > 8; n -= 8, p += 8) {
+      std::memcpy(&x, p, 8);
+      h = mix(h ^ x);
+    }
+    x = 0;
+    std::memcpy(&x, p, n);
+    return mix(h ^ x);
+  }
+  std::int32_t byte_id(char c) const { return byte_ids_[static_cast<unsigned char>(c)]; }
+  std::int32_t word_id(std::string_view bytes) const {
+    std::size_t i = hash_of(bytes) & (words_.size() - 1);
+    while (words_[i].id >= 0 && words_[i].bytes != bytes) i = (i + 1) & (words_.size() - 1);
+    return words_[i].id;
+  }
+  const Merge& find(std::int32_t left, std::int32_t right) const { return table_[slot_of(key_of(left, right))]; }
+
+  void merge_by_scan(std::string_view bytes, std::vector<std::int32_t>& ids) const {
+    std::int32_t id[scanned], result[scanned];
+    std::uint32_t rank[scanned];
+    std::size_t n = bytes.size();
+    const auto look = [&](std::size_t i) {
+      const Merge& m = find(id[i], id[i + 1]);
+      rank[i] = m.rank;
+      result[i] = m.result;
+    };
+    for (std::size_t i = 0; i < n; ++i) id[i] = byte_id(bytes[i]);
+    for (std::size_t i = 0; i + 1 < n; ++i) look(i);
+    while (n > 1) {
+      const std::size_t at = static_cast<std::size_t>(std::min_element(rank, rank + n - 1) - rank);
+      if (rank[at] == no_rank) break;
+      id[at] = result[at];
+      --n;
+      for (std::size_t i = at + 1; i < n; ++i) {
+        id[i] = id[i + 1];
+        rank[i] = rank[i + 1];
+        result[i] = result[i + 1];
+      }
+      if (at + 1 < n) look(at);
+      if (at > 0) look(at - 1);
+    }
+    ids.insert(ids.end(), id, id + n);
+  }
+
+  void merge_by_heap(std::string_view bytes, BpeScratch& scratch, std::vector<std::int32_t>& ids) const {
+    auto& symbols = scratch.symbols;
+    auto& heap = scratch.heap;
+    const auto n = static_cast<std::uint32_t>(bytes.size());
+    constexpr std::uint32_t none = 0xffffffffu;
+    symbols.resize(n);
+    heap.clear();
+    const auto look = [&](std::uint32_t i) {
+      auto& s = symbols[i];
+      s.rank = no_rank;
+      if (s.next == none) return;
+      const Merge& m = find(s.id, symbols[s.next].id);
+      s.rank = m.rank;
+      s.next_id = m.result;
+    };
+    for (std::uint32_t i = 0; i < n; ++i) symbols[i] = {byte_id(bytes[i]), no_rank, -1, i - 1, i + 1 < n ? i + 1 : none};
+    for (std::uint32_t i = 0; i < n; ++i) {
+      look(i);
+      if (symbols[i].rank != no_rank) heap.push_back(std::uint64_t{symbols[i].rank} << 32 | i);
+    }
+    const auto push = [&](std::uint32_t i) {
+      look(i);
+      if (symbols[i].rank == no_rank) return;
+      heap.push_back(std::uint64_t{symbols[i].rank} << 32 | i);
+      std::push_heap(heap.begin(), heap.end(), std::greater<>());
+    };
+    std::make_heap(heap.begin(), heap.end(), std::greater<>());
+    while (!heap.empty()) {
+      const auto rank = static_cast<std::uint32_t>(heap.front() >> 32), at = static_cast<std::uint32_t>(heap.front());
+      std::pop_heap(heap.begin(), heap.end(), std::greater<>());
+      heap.pop_back();
+      auto& s = symbols[at];
+      if (s.rank != rank) continue;  // the pair is gone: a neighbour took part in another merge
+      const std::uint32_t gone = s.next;
+      s.id = s.next_id;
+      s.next = symbols[gone].next;
+      symbols[gone].rank = no_rank;
+      if (s.next != none) symbols[s.next].previous = at;
+      push(at);
+      if (s.previous != none) push(s.previous);
+    }
+    for (std::uint32_t i = 0; i != none; i = symbols[i].next) ids.push_back(symbols[i].id);
+  }
+
+  std::array<std::int32_t, 256> byte_ids_{};
+  std::uint32_t merges_ = 0;
+  std::vector<Merge> table_{1};
+  std::vector<Word> words_{1};
+};
+
+}  // namespace v0
+}  // namespace expert
