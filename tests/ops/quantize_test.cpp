@@ -1,0 +1,267 @@
+#include "expert/ops/quantize.hpp"
+
+#include <bit>
+#include <cmath>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "catch.hpp"
+#include "expert/core/random.hpp"
+#include "expert/core/threads.hpp"
+#include "parity_fixture.hpp"
+
+using namespace expert;
+
+namespace {
+
+const ParityFixture& fixture() {
+  static const ParityFixture f("ref_quant.safetensors");
+  return f;
+}
+const std::vector<std::string> tensors = {"w_64x128", "w_24x160", "w_33x70", "w_1x64"};
+
+struct Packed {
+  std::vector<std::uint8_t> packed;
+  std::vector<float> absmax;
+};
+std::size_t blocks_of(std::size_t n, std::int64_t block_size) {
+  return (n + static_cast<std::size_t>(block_size) - 1) / static_cast<std::size_t>(block_size);
+}
+template <class T>
+Packed quantised(const FourBitCode& code, const std::vector<T>& w, std::int64_t block_size) {
+  Packed q{std::vector<std::uint8_t>((w.size() + 1) / 2), std::vector<float>(blocks_of(w.size(), block_size))};
+  reference::quantize_4bit(code, w.data(), static_cast<std::int64_t>(w.size()), block_size, q.packed.data(),
+                           q.absmax.data());
+  return q;
+}
+std::vector<float> dequantised(const FourBitCode& code, const std::vector<std::uint8_t>& packed,
+                               const BlockScales& scales, std::int64_t block_size, std::size_t n) {
+  std::vector<float> out(n);
+  reference::dequantize_4bit(code, packed.data(), scales, block_size, 0, static_cast<std::int64_t>(n), out.data());
+  return out;
+}
+BlockScales plain(const Packed& q) {
+  BlockScales scales;
+  scales.absmax = q.absmax.data();
+  return scales;
+}
+
+// IEEE half and back: bitsandbytes' int8 fixtures were made from weights in f16.
+float through_f16(float x) {
+  if (std::abs(x) < 0x1p-14f) return std::nearbyint(x * 0x1p24f) * 0x1p-24f;
+  int exponent = 0;
+  const float fraction = std::frexp(x, &exponent);
+  return std::ldexp(std::nearbyint(fraction * 2048), exponent - 11);
+}
+
+constexpr float largest = std::numeric_limits<float>::max();
+
+}  // namespace
+
+TEST_CASE("the code tables are those of bitsandbytes", "[quantize]") {
+  CHECK(max_abs_difference(nf4_code.values, fixture().floats("nf4.code")) == 0);
+  CHECK(max_abs_difference(fp4_code.values, fixture().floats("fp4.code")) == 0);
+  CHECK(max_abs_difference(dynamic_code, fixture().floats("dyn8.code")) == 0);
+  CHECK(max_abs_difference(dynamic_code, fixture().floats("dq.state2_code")) == 0);
+}
+
+TEST_CASE("4-bit codes, scales and values equal bitsandbytes' in blocks that straddle rows", "[quantize]") {
+  for (const std::string& w : tensors) {
+    const auto weights = fixture().floats(w);
+    for (const auto& [name, code] : {std::pair("nf4", &nf4_code), std::pair("fp4", &fp4_code)})
+      for (const std::int64_t block_size : {64, 128}) {
+        const std::string key = w + "." + name + ".b" + std::to_string(block_size);
+        INFO(key);
+        const Packed q = quantised(*code, weights, block_size);
+        CHECK(q.packed == fixture().values<std::uint8_t>(key + ".packed"));
+        CHECK(q.absmax == fixture().floats(key + ".absmax"));
+        if (block_size != 64) continue;
+        CHECK(dequantised(*code, q.packed, plain(q), block_size, weights.size()) == fixture().floats(key + ".dequant"));
+      }
+  }
+}
+
+TEST_CASE("double quantisation equals bitsandbytes' codes and values", "[quantize]") {
+  for (const std::string& w : tensors)
+    for (const auto& [name, code] : {std::pair("nf4", &nf4_code), std::pair("fp4", &fp4_code)}) {
+      const std::string key = w + "." + name + ".dq";
+      INFO(key);
+      const auto absmax = fixture().floats(w + "." + name + ".b64.absmax");
+      std::vector<std::uint8_t> codes(absmax.size());
+      std::vector<float> nested(blocks_of(absmax.size(), nested_block_size));
+      float offset = 0;
+      reference::quantize_scales(absmax.data(), static_cast<std::int64_t>(absmax.size()), codes.data(), nested.data(),
+                                 offset);
+      CHECK(codes == fixture().values<std::uint8_t>(key + ".absmax_q"));
+      // torch sums the mean in f32, in an order that depends on the vector width: two units in the last place.
+      CHECK(std::abs(double{offset} / double{fixture().scalar(key + ".offset")} - 1) < 2.4e-7);
+      const auto their_nested = fixture().floats(key + ".state2_absmax");
+      CHECK(max_abs_difference(nested, their_nested) <= 2.4e-7 * max_abs(their_nested));
+      const BlockScales scales{nullptr, codes.data(), their_nested.data(), fixture().scalar(key + ".offset")};
+      const auto expected = fixture().floats(key + ".dequant");
+      CHECK(dequantised(*code, fixture().values<std::uint8_t>(key + ".packed"), scales, 64, expected.size()) ==
+            expected);
+    }
+}
+
+TEST_CASE("the base of the NF4 run is dequantised to the values that bitsandbytes trains on", "[quantize]") {
+  const ParityFixture model("model/model.safetensors"), expected("ref_nf4_dq_base.safetensors");
+  for (const std::string name : {"model.layers.0.self_attn.q_proj", "model.layers.1.mlp.down_proj"}) {
+    const auto weights = model.floats(name + ".weight");
+    const Packed q = quantised(nf4_code, weights, 64);
+    std::vector<std::uint8_t> codes(q.absmax.size());
+    std::vector<float> nested(blocks_of(codes.size(), nested_block_size));
+    float offset = 0;
+    reference::quantize_scales(q.absmax.data(), static_cast<std::int64_t>(q.absmax.size()), codes.data(), nested.data(),
+                               offset);
+    const BlockScales scales{nullptr, codes.data(), nested.data(), offset};
+    const auto values = dequantised(nf4_code, q.packed, scales, 64, weights.size());
+    // Only the last bit of the mean may differ.
+    CHECK(max_abs_difference(values, expected.floats("dequant." + name)) < 2.4e-7 * max_abs(weights));
+  }
+}
+
+TEST_CASE("int8 rows equal bitsandbytes' vector-wise codes", "[quantize]") {
+  for (const std::string& w : tensors) {
+    INFO(w);
+    auto weights = fixture().floats(w);
+    for (float& x : weights) x = through_f16(x);
+    const auto shape = fixture().shape(w);
+    std::vector<std::int8_t> codes(weights.size());
+    std::vector<float> absmax(static_cast<std::size_t>(shape[0])), back(weights.size());
+    for (std::int64_t r = 0; r < shape[0]; ++r) {
+      reference::quantize_int8_row(weights.data() + r * shape[1], shape[1], codes.data() + r * shape[1],
+                                   absmax[static_cast<std::size_t>(r)]);
+      reference::dequantize_int8_row(codes.data() + r * shape[1], absmax[static_cast<std::size_t>(r)], shape[1],
+                                     back.data() + r * shape[1]);
+    }
+    CHECK(codes == fixture().values<std::int8_t>(w + ".int8.codes"));
+    CHECK(absmax == fixture().floats(w + ".int8.row_absmax"));
+    for (std::size_t i = 0; i < weights.size(); ++i)
+      REQUIRE(std::abs(back[i] - weights[i]) <= absmax[i / static_cast<std::size_t>(shape[1])] * (0.5001f / 127));
+  }
+}
+
+TEST_CASE("dynamic 8-bit codes equal bitsandbytes', zeros included", "[quantize]") {
+  for (const std::string& w : tensors) {
+    INFO(w);
+    const auto weights = fixture().floats(w);
+    std::vector<std::uint8_t> codes(weights.size());
+    std::vector<float> absmax(blocks_of(weights.size(), 256)), back(weights.size());
+    const auto n = static_cast<std::int64_t>(weights.size());
+    reference::quantize_dynamic8(weights.data(), n, 256, codes.data(), absmax.data());
+    CHECK(codes == fixture().values<std::uint8_t>(w + ".dyn8.codes"));
+    CHECK(absmax == fixture().floats(w + ".dyn8.absmax"));
+    reference::dequantize_dynamic8(codes.data(), absmax.data(), 256, 0, n, back.data());
+    for (std::size_t i = 0; i < weights.size(); ++i)  // half the widest step, and half a cell
+      REQUIRE(std::abs(back[i] - weights[i]) <= absmax[i / 256] * (0.5f * 0.0141f + 1.0f / 65535));
+  }
+}
+
+TEST_CASE("a random block comes back to within half of the step around each weight", "[quantize]") {
+  const RandomStream random(11, Purpose::init_lora_a);
+  for (const FourBitCode* code : {&nf4_code, &fp4_code}) {
+    float widest = 0;
+    for (std::size_t i = 0; i < 15; ++i)
+      widest = std::max(widest, code->values[code->order[i + 1]] - code->values[code->order[i]]);
+    std::uint64_t draw = 0;
+    for (int trial = 0; trial < 300; ++trial) {
+      const std::size_t n = 1 + random.bits(draw++) % 200;
+      const float magnitude = std::ldexp(1.0f, static_cast<int>(random.bits(draw++) % 240) - 120);
+      std::vector<float> w(n);
+      for (float& x : w) x = static_cast<float>(random.normal(draw++ + 100000)) * magnitude;
+      const Packed q = quantised(*code, w, 64);
+      const auto back = dequantised(*code, q.packed, plain(q), 64, n);
+      for (std::size_t i = 0; i < n; ++i)
+        REQUIRE(std::abs(double{back[i]} - double{w[i]}) <= 0.500001 * double{widest} * double{q.absmax[i / 64]});
+    }
+  }
+}
+
+TEST_CASE("zero, denormal, largest, outlier and negative zero blocks give finite values", "[quantize]") {
+  struct Case {
+    const char* what;
+    std::vector<float> w;
+    bool denormal;
+  };
+  std::vector<float> outlier(64, 1e-3f);
+  outlier[17] = -1e4f;
+  const float tiny = std::numeric_limits<float>::denorm_min();
+  const std::vector<Case> cases = {{"zeros", std::vector<float>(64, 0.0f), false},
+                                   {"negative zeros", std::vector<float>(64, -0.0f), false},
+                                   {"one denormal", {tiny, 0, -tiny}, true},
+                                   {"denormals", {1e-40f, -5e-41f, 3e-41f, 0}, true},
+                                   {"the smallest normals", {1.2e-38f, -1.2e-38f, 6e-39f}, true},
+                                   {"largest", {largest, -largest, largest / 2, 0, 1}, false},
+                                   {"one outlier", outlier, false},
+                                   {"a single weight", {0.3f}, false}};
+  const auto run = [&](const Case& c, bool exact) {
+    INFO(c.what << (exact ? "" : ", denormals flushed"));
+    const std::size_t n = c.w.size();
+    const auto count = static_cast<std::int64_t>(n);
+    for (const FourBitCode* code : {&nf4_code, &fp4_code}) {
+      const Packed q = quantised(*code, c.w, 64);
+      const auto back = dequantised(*code, q.packed, plain(q), 64, n);
+      for (std::size_t i = 0; i < n; ++i) {
+        REQUIRE(std::isfinite(back[i]));
+        if (exact) REQUIRE(std::abs(double{back[i]} - double{c.w[i]}) <= 0.17 * double{q.absmax[0]} + double{tiny});
+      }
+    }
+    std::vector<std::int8_t> int8(n);
+    std::vector<std::uint8_t> dynamic(n);
+    std::vector<float> back(n);
+    float absmax = 0;
+    reference::quantize_int8_row(c.w.data(), count, int8.data(), absmax);
+    reference::dequantize_int8_row(int8.data(), absmax, count, back.data());
+    for (std::size_t i = 0; i < n; ++i) {
+      REQUIRE(std::isfinite(back[i]));
+      if (exact) REQUIRE(std::abs(double{back[i]} - double{c.w[i]}) <= 0.00394 * double{absmax} + double{tiny});
+    }
+    reference::quantize_dynamic8(c.w.data(), count, 256, dynamic.data(), &absmax);
+    reference::dequantize_dynamic8(dynamic.data(), &absmax, 256, 0, count, back.data());
+    for (std::size_t i = 0; i < n; ++i) {
+      REQUIRE(std::isfinite(back[i]));
+      if (exact) REQUIRE(std::abs(double{back[i]} - double{c.w[i]}) <= 0.0071 * double{absmax} + double{tiny});
+    }
+  };
+  for (const Case& c : cases) run(c, true);
+  const FlushDenormals flush;
+  for (const Case& c : cases) run(c, !c.denormal);
+}
+
+TEST_CASE("a zero block is all zero codes, and an odd end is padded with one", "[quantize]") {
+  const Packed q = quantised(nf4_code, std::vector<float>{0, 0, -0.0f, 0, 0}, 64);
+  CHECK(q.packed == std::vector<std::uint8_t>{0x77, 0x77, 0x77});
+  CHECK(q.absmax == std::vector<float>{0});
+  CHECK(quantised(nf4_code, std::vector<float>{1, -1, 1}, 64).packed == std::vector<std::uint8_t>{0xf0, 0xf7});
+  const BlockScales scales = plain(q);
+  for (const float x : dequantised(nf4_code, q.packed, scales, 64, 5)) CHECK(std::bit_cast<std::uint32_t>(x) == 0);
+}
+
+TEST_CASE("any range of a tensor dequantises to the same values as the whole", "[quantize]") {
+  const RandomStream random(5, Purpose::init_lora_a);
+  std::vector<float> w(33 * 7);
+  for (std::size_t i = 0; i < w.size(); ++i) w[i] = static_cast<float>(random.normal(i));
+  const Packed q = quantised(nf4_code, w, 64);
+  const auto whole = dequantised(nf4_code, q.packed, plain(q), 64, w.size());
+  for (std::int64_t first = 0; first < 231; first += 13)
+    for (const std::int64_t count : {0, 1, 2, 64, 65, 100}) {
+      if (first + count > 231) continue;
+      std::vector<float> part(static_cast<std::size_t>(count));
+      reference::dequantize_4bit(nf4_code, q.packed.data(), plain(q), 64, first, count, part.data());
+      REQUIRE(std::equal(part.begin(), part.end(), whole.begin() + first));
+    }
+  std::vector<bf16> rounded(w.size());
+  reference::dequantize_4bit(nf4_code, q.packed.data(), plain(q), 64, 0, 231, rounded.data());
+  for (std::size_t i = 0; i < w.size(); ++i) REQUIRE(rounded[i].bits == bf16(whole[i]).bits);
+}
+
+TEST_CASE("bf16 weights are quantised as their f32 values", "[quantize]") {
+  const auto weights = fixture().floats("w_33x70");
+  std::vector<bf16> narrow(weights.begin(), weights.end());
+  const std::vector<float> wide(narrow.begin(), narrow.end());
+  const Packed a = quantised(nf4_code, narrow, 64), b = quantised(nf4_code, wide, 64);
+  CHECK(a.packed == b.packed);
+  CHECK(a.absmax == b.absmax);
+}
