@@ -1,0 +1,96 @@
+// Two matrices -> C = alpha op(A) op(B) + beta C, the one dense product of the CPU: f32 or bf16 in and out, sums in
+// f32.
+//
+// op(A) is (m, k), op(B) is (k, n), C is (m, n); all row-major, rows lda, ldb, ldc numbers apart; Trans::yes means that
+// the matrix is stored transposed, A as (k, m), B as (n, k): y = x W^T with torch's weights is gemm(cpu, Trans::no,
+// Trans::yes, ...). C overlaps neither A nor B. beta == 0 never reads C, so NaN in it does not survive. C is rounded to
+// its type once.
+//
+// Determinism: an element is a function of its row of op(A), its column of op(B), k and the instruction set. It has the
+// same bits at any thread count and whatever m and n are: a row multiplied alone equals the same row in a batch.
+#pragma once
+#include <algorithm>
+#include <cstdint>
+
+#include "expert/cpu/device.hpp"
+#include "expert/cpu/kernels.hpp"
+
+namespace expert {
+inline namespace v0 {
+
+enum class Trans : bool { no, yes };
+
+// How C is cut into tiles, each computed by one thread: `rows` x `cols` tiles of at most (tile_m, tile_n).
+struct GemmGrid {
+  std::int64_t tile_m, tile_n, rows, cols;
+};
+
+// The cut whose slowest thread does least. Wide tiles pack less, many tiles spread better.
+constexpr GemmGrid gemm_grid(std::int64_t m, std::int64_t n, int threads, std::int64_t row_step,
+                             std::int64_t col_step) {
+  const auto up = [](std::int64_t x, std::int64_t step) { return (x + step - 1) / step * step; };
+  GemmGrid best{};
+  std::int64_t least = -1;
+  for (std::int64_t split_m = 1; split_m <= threads; split_m += std::max<std::int64_t>(1, split_m / 4)) {
+    const std::int64_t tile_m = std::min(gemm_tile_rows, up((m + split_m - 1) / split_m, row_step));
+    const std::int64_t rows = (m + tile_m - 1) / tile_m;
+    const std::int64_t most_n = gemm_tile_floats / std::min(tile_m, m) / col_step * col_step;
+    for (std::int64_t split_n = 1; split_n <= threads; split_n += std::max<std::int64_t>(1, split_n / 4)) {
+      const std::int64_t tile_n = std::min(most_n, up((n + split_n - 1) / split_n, col_step));
+      const std::int64_t cols = (n + tile_n - 1) / tile_n;
+      const std::int64_t turns = (rows * cols + threads - 1) / threads;
+      // Per step of k: a multiply-add of each element of the tile, and eight times that to pack an element of A or B.
+      const std::int64_t cost = turns * (tile_m * tile_n + 8 * (tile_m + tile_n));
+      if (least < 0 || cost < least) least = cost, best = {tile_m, tile_n, rows, cols};
+    }
+  }
+  return best;
+}
+
+template <class TC>
+void gemm_scale(std::int64_t m, std::int64_t n, float beta, TC* c, std::int64_t ldc) noexcept {
+  for (std::int64_t i = 0; i < m; ++i)
+    for (std::int64_t j = 0; j < n; ++j)
+      c[i * ldc + j] = beta == 0 ? TC(0.0f) : TC(beta * static_cast<float>(c[i * ldc + j]));
+}
+
+// On the calling thread alone, for use inside a task. `workspace` has gemm_workspace_floats.
+template <class TA, class TB, class TC>
+void gemm_serial(Isa set, float* workspace, Trans ta, Trans tb, std::int64_t m, std::int64_t n, std::int64_t k,
+                 float alpha, const TA* a, std::int64_t lda, const TB* b, std::int64_t ldb, float beta, TC* c,
+                 std::int64_t ldc) noexcept {
+  if (m <= 0 || n <= 0) return;
+  if (k <= 0) return gemm_scale(m, n, beta, c, ldc);
+  with_kernels(set, [&](auto kernels) noexcept {
+    using K = decltype(kernels);
+    const std::int64_t tile_m = std::min(m, gemm_tile_rows);
+    const std::int64_t tile_n = std::min(n, gemm_tile_floats / tile_m / K::panel * K::panel);
+    for (std::int64_t i = 0; i < m; i += tile_m)
+      for (std::int64_t j = 0; j < n; j += tile_n)
+        K::gemm_tile(ta == Trans::yes, tb == Trans::yes, std::min(tile_m, m - i), std::min(tile_n, n - j), k, alpha,
+                     ta == Trans::yes ? a + i : a + i * lda, lda, tb == Trans::yes ? b + j * ldb : b + j, ldb, beta,
+                     c + i * ldc + j, ldc, workspace);
+  });
+}
+
+template <class TA, class TB, class TC>
+void gemm(Cpu& cpu, Trans ta, Trans tb, std::int64_t m, std::int64_t n, std::int64_t k, float alpha, const TA* a,
+          std::int64_t lda, const TB* b, std::int64_t ldb, float beta, TC* c, std::int64_t ldc) noexcept {
+  if (m <= 0 || n <= 0) return;
+  constexpr std::int64_t worth_waking = std::int64_t{1}
+                                        << 17;  // multiply-adds: about the time that it takes to wake a thread
+  const bool alone = k <= 0 || m * n <= worth_waking / k;
+  const auto [row_step, col_step] = with_kernels(cpu.isa, [](auto kernels) noexcept {
+    return std::pair<std::int64_t, std::int64_t>(decltype(kernels)::gemm_rows, decltype(kernels)::panel);
+  });
+  const GemmGrid grid = gemm_grid(m, n, alone ? 1 : cpu.pool->size(), row_step, col_step);
+  cpu.pool->parallel_for(alone ? 1 : grid.rows * grid.cols, [&](std::int64_t tile, int thread) noexcept {
+    const std::int64_t i = alone ? 0 : tile / grid.cols * grid.tile_m, j = alone ? 0 : tile % grid.cols * grid.tile_n;
+    gemm_serial(cpu.isa, cpu.gemm_workspace(thread), ta, tb, alone ? m : std::min(grid.tile_m, m - i),
+                alone ? n : std::min(grid.tile_n, n - j), k, alpha, ta == Trans::yes ? a + i : a + i * lda, lda,
+                tb == Trans::yes ? b + j * ldb : b + j, ldb, beta, c + i * ldc + j, ldc);
+  });
+}
+
+}  // namespace v0
+}  // namespace expert

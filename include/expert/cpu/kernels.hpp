@@ -1,0 +1,81 @@
+// One text of kernels -> one copy for each instruction set, all in every build: isa::Scalar, isa::Avx2, isa::Avx512.
+//
+// The copies are classes inside pragma target regions: functions, templates and lambdas in them all inherit the target,
+// which an attribute on each function would not give to lambdas. No file is compiled with -march: that would leak wide
+// instructions into inline functions that older CPUs run too. So kernels call nothing from std.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <type_traits>
+#include <utility>
+
+#include "expert/core/dtype.hpp"
+#include "expert/cpu/isa.hpp"
+
+namespace expert {
+inline namespace v0 {
+
+inline constexpr std::int64_t gemm_k_block = 256;  // a panel of B, 32 columns wide, stays in the first-level cache
+inline constexpr std::int64_t gemm_a_stride =
+    272;  // 17 cache lines: the rows of a register tile fall into distinct sets
+inline constexpr std::int64_t gemm_tile_rows = 504;        // a multiple of every register tile's height
+inline constexpr std::int64_t gemm_tile_floats = 116'864;  // f32 sums of an output tile
+
+namespace isa {
+
+struct Scalar {  // SSE2, NEON, or whatever the compiler makes of four floats
+  static constexpr int width = 4, gemm_rows = 4;
+#include "expert/cpu/simd.inc"
+
+#include "expert/cpu/gemm_kernels.inc"
+};
+
+#if defined(__x86_64__)
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx,avx2,fma"))), apply_to = function)
+#else
+#pragma GCC push_options
+#pragma GCC target("avx,avx2,fma")
+#endif
+struct Avx2 {
+  static constexpr int width = 8, gemm_rows = 6;
+#include "expert/cpu/simd.inc"
+
+#include "expert/cpu/gemm_kernels.inc"
+};
+#if defined(__clang__)
+#pragma clang attribute pop
+#pragma clang attribute push(__attribute__((target("avx,avx2,fma,avx512f,avx512bw,avx512dq,avx512vl"))), \
+                             apply_to = function)
+#else
+#pragma GCC pop_options
+#pragma GCC push_options
+#pragma GCC target("avx,avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")
+#endif
+struct Avx512 {
+  static constexpr int width = 16, gemm_rows = 14;
+#include "expert/cpu/simd.inc"
+
+#include "expert/cpu/gemm_kernels.inc"
+};
+#if defined(__clang__)
+#pragma clang attribute pop
+#else
+#pragma GCC pop_options
+#endif
+#endif
+
+}  // namespace isa
+
+// Calls f(Kernels{}) with the kernels of an instruction set. Sets without kernels of their own use those of Avx512.
+template <class F>
+decltype(auto) with_kernels(Isa set, F&& f) {
+#if defined(__x86_64__)
+  if (set == Isa::Avx2) return f(isa::Avx2{});
+  if (set != Isa::Scalar && set != Isa::AmxEmulated) return f(isa::Avx512{});
+#endif
+  return f(isa::Scalar{});
+}
+
+}  // namespace v0
+}  // namespace expert
