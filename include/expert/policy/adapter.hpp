@@ -20,8 +20,6 @@ constexpr std::string_view name_of(Projection p) {
 // The set of projections that an adapter changes: PEFT's target_modules.
 template <Projection... Ps>
 struct Targets {
-  static_assert(sizeof...(Ps) > 0,
-                "EXPERT-E023: this adapter changes no projection. Name at least one in Targets<...>.");
   static constexpr std::array<std::string_view, sizeof...(Ps)> target_modules{name_of(Ps)...};
   static constexpr bool contains(Projection p) { return ((p == Ps) || ...); }
 };
@@ -41,6 +39,10 @@ struct LowRank {
   static constexpr bool is_dora = false, dropout_product = false, rank_stabilized = S == Scaling::by_root_of_rank;
   static constexpr Strings target_modules{T::target_modules};
   static constexpr bool targets(Projection p) { return T::contains(p); }
+  static constexpr bool valid = !T::target_modules.empty();
+  static void explain() {
+    static_assert(valid, "EXPERT-E023: this adapter changes no projection. Name at least one in Targets<...>.");
+  }
   // What multiplies B A: LoraLayer.scaling of PEFT.
   static double scaling() {
     const auto rank = static_cast<double>(R);

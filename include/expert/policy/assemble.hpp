@@ -2,6 +2,7 @@
 // slots; With<E, Ps...> is E with the policies of those slots replaced.
 #pragma once
 #include <type_traits>
+#include <utility>
 
 #include "expert/policy/adapter.hpp"
 #include "expert/policy/attention.hpp"
@@ -54,26 +55,7 @@ struct BasicExpert {
   using budget = Budget;
   using policies = PolicyList<Model, Rope, Adapter, Quant, Head, Compute, Attention, Packing, Batch, Tuning, Recompute,
                               Loss, Optimizer, Grammar, Validation, Kv, DecodeBatches, ChatTemplate, Budget>;
-
-  static_assert(
-      rules::BaseCanTakeGradient<Quant, Tuning>,
-      "EXPERT-E012: the base weights are quantised integers and take no gradient, but this tuning trains them. Use "
-      "DoRA<r> or LoRA<r> with AdapterOnly (QLoRA), or Bf16Weights with FullFineTune.");
-  static_assert(rules::SomethingIsTrained<Adapter, Tuning>,
-                "EXPERT-E013: nothing is trained. Add DoRA<r> or LoRA<r>, or choose FullFineTune.");
-  static_assert(rules::AdapterIsTrained<Adapter, Tuning>,
-                "EXPERT-E028: the base is trained while the adapter stands still. Use NoAdapter with FullFineTune, or "
-                "AdapterOnly.");
-  static_assert(
-      rules::ChunksDivide<Packing, Batch, loss>,
-      "EXPERT-E017: the tokens of a batch (max_seq_length * batch_size) are not a multiple of the loss chunk. "
-      "Choose chunk_rows that divides them, or EvenChunks.");
-  static_assert(
-      rules::RowsFitTheContext<Packing, Rope, Model>,
-      "EXPERT-E018: rows are longer than the context that model and rope allow. Lower Packing, or scale RoPE.");
-  static_assert(rules::ParserKnowsTheLanguage<Validation, Grammar>,
-                "EXPERT-E019: this validation parses a language that no grammar policy names. Add Grammar<...>, or use "
-                "NoValidation.");
+  using rules = detail::Instantiate<&check_rules<BasicExpert>>;
 };
 
 namespace detail {
@@ -108,21 +90,35 @@ using Assembled = BasicExpert<pick<slots::model, Qwen3_0_6B, Ps...>, pick<slots:
 
 // Where a policy is refused, a valid expert stands in for the result, so that nothing cascades from the first mistake.
 template <class... Ps>
-consteval auto assemble() {
-  using StandIn = std::type_identity<Assembled<DoRA<8>>>;
+struct Refused {
+  using type = Assembled<DoRA<8>>;
+  using reasons = Instantiate<&explain_policy<Ps>...>;
+};
+template <class... Ps>
+struct FilledTwice {
+  using type = Assembled<DoRA<8>>;
+  using reasons = Instantiate<&explain_slots<Ps...>>;
+};
+template <class... Ps>
+struct Accepted {
+  using type = Assembled<Ps...>;
+};
+
+template <class... Ps>
+consteval auto judge() {
   if constexpr (!(Policy<Ps> && ...)) {
-    return (void(sizeof(explain_policy<Ps>)), ..., StandIn{});
+    return std::type_identity<Refused<Ps...>>{};
   } else if constexpr (!(filled_once<typename Ps::slot, Ps...> && ...)) {
-    return (void(sizeof(explain_slot<typename Ps::slot, Ps...>)), ..., StandIn{});
+    return std::type_identity<FilledTwice<Ps...>>{};
   } else {
-    return std::type_identity<Assembled<Ps...>>{};
+    return std::type_identity<Accepted<Ps...>>{};
   }
 }
 
 }  // namespace detail
 
 template <class... Ps>
-using Expert = typename decltype(detail::assemble<Ps...>())::type;
+using Expert = typename decltype(detail::judge<Ps...>())::type::type;
 
 namespace detail {
 

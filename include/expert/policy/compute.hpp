@@ -13,10 +13,12 @@ using f32 = float;
 
 template <class T>
 struct Compute {
-  static_assert(std::same_as<T, f32> || std::same_as<T, bf16>,
-                "EXPERT-E029: activations are f32 or bf16. Use Compute<f32> or Compute<bf16>.");
   using slot = slots::compute;
   using type = T;
+  static constexpr bool valid = std::same_as<T, f32> || std::same_as<T, bf16>;
+  static void explain() {
+    static_assert(valid, "EXPERT-E029: activations are f32 or bf16. Use Compute<f32> or Compute<bf16>.");
+  }
   static constexpr auto describe() { return std::array{Field{"/training/config/bf16", std::same_as<T, bf16>}}; }
 };
 

@@ -46,13 +46,15 @@ struct Int8Quant {
 // Unsigned 4-bit codes with a scale and a zero point for each `Group` weights of a row.
 template <std::int64_t Group = 128>
 struct Int4Affine {
-  static_assert(Group > 0, "EXPERT-E024: a quantisation group has at least one weight. Raise Group.");
   using slot = slots::quant;
   static constexpr std::string_view quantization = "int4-affine";
   static constexpr WeightKind kind = WeightKind::int4_affine;
   static constexpr std::int64_t bits = 4, block_size = Group;
-  static constexpr bool takes_gradient = false, built = false;
+  static constexpr bool takes_gradient = false, built = false, valid = Group > 0;
   static constexpr std::string_view stage = "quantization int4-affine";
+  static void explain() {
+    static_assert(valid, "EXPERT-E024: a quantisation group has at least one weight. Raise Group.");
+  }
   static constexpr auto describe() {
     return std::array{Field{"/base_models/0/quantization", quantization},
                       Field{"/base_models/0/quantization_group", block_size}};

@@ -50,9 +50,11 @@ struct RopeDefault {
 // Position interpolation: every frequency divided by `factor`. transformers: rope_type "linear".
 template <Ratio Factor>
 struct RopeLinear {
-  static_assert(Factor.value() >= 1,
-                "EXPERT-E050: a RoPE scaling factor is at least 1. Use RopeDefault for no scaling.");
   using slot = slots::rope;
+  static constexpr bool valid = Factor.value() >= 1;
+  static void explain() {
+    static_assert(valid, "EXPERT-E050: a RoPE scaling factor is at least 1. Use RopeDefault for no scaling.");
+  }
   static constexpr std::string_view type = "linear";
   static constexpr double factor = Factor.value();
   static constexpr auto describe() {
@@ -73,9 +75,11 @@ struct RopeLinear {
 // or where that is 0 the model's max_position_embeddings. transformers: rope_type "dynamic".
 template <Ratio Factor, std::int64_t Original = 0>
 struct RopeDynamic {
-  static_assert(Factor.value() >= 1,
-                "EXPERT-E050: a RoPE scaling factor is at least 1. Use RopeDefault for no scaling.");
   using slot = slots::rope;
+  static constexpr bool valid = Factor.value() >= 1;
+  static void explain() {
+    static_assert(valid, "EXPERT-E050: a RoPE scaling factor is at least 1. Use RopeDefault for no scaling.");
+  }
   static constexpr std::string_view type = "dynamic";
   static constexpr double factor = Factor.value();
   static constexpr std::int64_t original_max_position_embeddings = Original;
@@ -113,12 +117,16 @@ struct RopeDynamic {
 // with AttentionFactor 1 this is the "NTK-by-parts" of that paper.
 template <Ratio Factor, std::int64_t Original, Ratio AttentionFactor = 0, Ratio BetaFast = 32, Ratio BetaSlow = 1>
 struct RopeYarn {
-  static_assert(Factor.value() >= 1,
-                "EXPERT-E050: a RoPE scaling factor is at least 1. Use RopeDefault for no scaling.");
-  static_assert(Original > 0 && BetaFast.value() > BetaSlow.value() && BetaSlow.value() > 0 &&
-                    AttentionFactor.value() >= 0,
-                "EXPERT-E052: RopeYarn needs Original > 0, AttentionFactor >= 0 and BetaFast > BetaSlow > 0.");
   using slot = slots::rope;
+  static constexpr bool has_lengths = Original > 0 && BetaFast.value() > BetaSlow.value() && BetaSlow.value() > 0 &&
+                                      AttentionFactor.value() >= 0,
+                        valid = Factor.value() >= 1 && has_lengths;
+  static void explain() {
+    static_assert(Factor.value() >= 1,
+                  "EXPERT-E050: a RoPE scaling factor is at least 1. Use RopeDefault for no scaling.");
+    static_assert(has_lengths,
+                  "EXPERT-E052: RopeYarn needs Original > 0, AttentionFactor >= 0 and BetaFast > BetaSlow > 0.");
+  }
   static constexpr std::string_view type = "yarn";
   static constexpr double factor = Factor.value(), beta_fast = BetaFast.value(), beta_slow = BetaSlow.value();
   static constexpr std::int64_t original_max_position_embeddings = Original;
@@ -163,11 +171,15 @@ struct RopeYarn {
 // Llama 3.1's rule: long waves divided by `factor`, short ones kept, smooth between. transformers: rope_type "llama3".
 template <Ratio Factor, std::int64_t Original, Ratio LowFreqFactor = 1, Ratio HighFreqFactor = 4>
 struct RopeLlama3 {
-  static_assert(Factor.value() >= 1,
-                "EXPERT-E050: a RoPE scaling factor is at least 1. Use RopeDefault for no scaling.");
-  static_assert(Original > 0 && HighFreqFactor.value() > LowFreqFactor.value() && LowFreqFactor.value() > 0,
-                "EXPERT-E053: RopeLlama3 needs Original > 0 and HighFreqFactor > LowFreqFactor > 0.");
   using slot = slots::rope;
+  static constexpr bool has_lengths = Original > 0 &&
+                                      HighFreqFactor.value() > LowFreqFactor.value() && LowFreqFactor.value() > 0,
+                        valid = Factor.value() >= 1 && has_lengths;
+  static void explain() {
+    static_assert(Factor.value() >= 1,
+                  "EXPERT-E050: a RoPE scaling factor is at least 1. Use RopeDefault for no scaling.");
+    static_assert(has_lengths, "EXPERT-E053: RopeLlama3 needs Original > 0 and HighFreqFactor > LowFreqFactor > 0.");
+  }
   static constexpr std::string_view type = "llama3";
   static constexpr double factor = Factor.value(), low_freq_factor = LowFreqFactor.value(),
                           high_freq_factor = HighFreqFactor.value();
@@ -203,12 +215,17 @@ struct RopeLlama3 {
 // Factor bounds L (the caller refuses more). FineGrained false: L is that bound whatever the context.
 template <std::int64_t Original, std::int64_t Max, Ratio Factor = 8, bool FineGrained = true>
 struct RopeNtkByParts {
-  static_assert(Factor.value() >= 1,
-                "EXPERT-E050: a RoPE scaling factor is at least 1. Use RopeDefault for no scaling.");
-  static_assert(Original > 0 && Max > 0 && Factor.times(Original) >= Max,
-                "EXPERT-E051: RopeNtkByParts<Original, Max, Factor> needs Original * Factor >= Max: the context cannot "
-                "be stretched to less than the length that needs no stretching. Raise Factor or lower Max.");
   using slot = slots::rope;
+  static constexpr bool has_lengths = Original > 0 && Max > 0 && Factor.times(Original) >= Max,
+                        valid = Factor.value() >= 1 && has_lengths;
+  static void explain() {
+    static_assert(Factor.value() >= 1,
+                  "EXPERT-E050: a RoPE scaling factor is at least 1. Use RopeDefault for no scaling.");
+    static_assert(
+        has_lengths,
+        "EXPERT-E051: RopeNtkByParts<Original, Max, Factor> needs Original * Factor >= Max: the context cannot "
+        "be stretched to less than the length that needs no stretching. Raise Factor or lower Max.");
+  }
   static constexpr std::string_view type = "ntk-by-parts";
   static constexpr double factor = Factor.value();
   static constexpr std::int64_t original_max_position_embeddings = Original, max_position_embeddings = Max;

@@ -1,4 +1,4 @@
-// Every slot of an expert: a tag that knows what it asks of its policies. `accepts` decides; `explain` holds the
+// Every slot of an expert: a tag that knows what it asks of its policies. `accepts` decides; explain() holds the
 // sentences and is instantiated only on refusal, so that one mistake is one error.
 #pragma once
 #include "expert/policy/policy.hpp"
@@ -9,6 +9,10 @@ inline namespace v0 {
 struct NoAdapter;  // the only policy of its slot without a rank: policy/adapter.hpp
 
 namespace slots {
+
+// A constant around a concept keeps the compilers from adding its anatomy, in more lines that read "error:".
+template <bool Claim>
+inline constexpr bool holds = Claim;
 
 template <class P>
 concept HasSizes = requires {
@@ -28,24 +32,23 @@ struct model {
   template <class P>
   static constexpr bool accepts = HasSizes<P> && SizesArePositive<P> && HeadsDivide<P> && HeadDimIsEven<P>;
   template <class P>
-  struct explain {
+  static void explain() {
     static_assert(
-        HasSizes<P>,
+        holds<HasSizes<P>>,
         "EXPERT-E060: a model policy needs the sizes of config.json as static constexpr members: hidden_size, "
         "num_hidden_layers, num_attention_heads, num_key_value_heads, head_dim, intermediate_size, vocab_size, "
         "tie_word_embeddings, max_position_embeddings, rms_norm_eps, rope_theta. Derive from HfDecoder<...>.");
-  };
-  template <HasSizes P>
-  struct explain<P> {
-    static_assert(SizesArePositive<P>,
-                  "EXPERT-E011: a size of the model is zero or negative. Take it from config.json.");
-    static_assert(HeadsDivide<P>,
-                  "EXPERT-E014: num_attention_heads is not a multiple of num_key_value_heads, so query heads cannot "
-                  "share key heads evenly. Change one of the two.");
-    static_assert(
-        HeadDimIsEven<P>,
-        "EXPERT-E015: head_dim is odd, but rotary embedding turns pairs of dimensions. Use an even head_dim.");
-  };
+    if constexpr (HasSizes<P>) {
+      static_assert(holds<SizesArePositive<P>>,
+                    "EXPERT-E011: a size of the model is zero or negative. Take it from config.json.");
+      static_assert(holds<HeadsDivide<P>>,
+                    "EXPERT-E014: num_attention_heads is not a multiple of num_key_value_heads, so query heads cannot "
+                    "share key heads evenly. Change one of the two.");
+      static_assert(
+          holds<HeadDimIsEven<P>>,
+          "EXPERT-E015: head_dim is odd, but rotary embedding turns pairs of dimensions. Use an even head_dim.");
+    }
+  }
 };
 
 template <class P>
@@ -57,12 +60,12 @@ struct rope {
   template <class P>
   static constexpr bool accepts = RotatesPositions<P>;
   template <class P>
-  struct explain {
-    static_assert(RotatesPositions<P>,
+  static void explain() {
+    static_assert(holds<RotatesPositions<P>>,
                   "EXPERT-E061: a rope policy needs `static float inv_freq(std::span<float> out, double theta, "
                   "std::int64_t head_dim, std::int64_t max_position_embeddings, std::int64_t context_length)` and "
                   "`static constexpr std::int64_t longest_context(std::int64_t max_position_embeddings)`. Add them.");
-  };
+  }
 };
 
 template <class P>
@@ -70,20 +73,21 @@ concept HasRank = requires { P::r; };
 template <class P>
 concept RankIsPositive = P::r > 0 || std::same_as<P, NoAdapter>;
 template <class P>
-concept AlphaIsPositive = !requires { P::alpha; } || P::alpha > 0 || std::same_as<P, NoAdapter>;
+concept AlphaIsPositive = !RankIsPositive<P> || !requires { P::alpha; } || P::alpha > 0 || std::same_as<P, NoAdapter>;
 struct adapter {
   template <class P>
   static constexpr bool accepts = HasRank<P> && RankIsPositive<P> && AlphaIsPositive<P>;
   template <class P>
-  struct explain {
-    static_assert(HasRank<P>, "EXPERT-E004: an adapter policy needs `static constexpr std::int64_t r`. Add its rank.");
-  };
-  template <HasRank P>
-  struct explain<P> {
-    static_assert(RankIsPositive<P>, "EXPERT-E021: an adapter's rank is at least 1. Raise r, or use NoAdapter.");
-    static_assert(AlphaIsPositive<P>,
-                  "EXPERT-E022: with alpha <= 0 the adapter is scaled away and learns nothing. Raise alpha.");
-  };
+  static void explain() {
+    static_assert(holds<HasRank<P>>,
+                  "EXPERT-E004: an adapter policy needs `static constexpr std::int64_t r`. Add its rank.");
+    if constexpr (HasRank<P>) {
+      static_assert(holds<RankIsPositive<P>>,
+                    "EXPERT-E021: an adapter's rank is at least 1. Raise r, or use NoAdapter.");
+      static_assert(holds<AlphaIsPositive<P>>,
+                    "EXPERT-E022: with alpha <= 0 the adapter is scaled away and learns nothing. Raise alpha.");
+    }
+  }
 };
 
 template <class P>
@@ -95,11 +99,11 @@ struct quant {
   template <class P>
   static constexpr bool accepts = HasWeightFormat<P>;
   template <class P>
-  struct explain {
+  static void explain() {
     static_assert(
-        HasWeightFormat<P>,
+        holds<HasWeightFormat<P>>,
         "EXPERT-E062: a quant policy needs static constexpr kind, bits, block_size and takes_gradient. Add them.");
-  };
+  }
 };
 
 template <class P>
@@ -108,11 +112,11 @@ struct head {
   template <class P>
   static constexpr bool accepts = HasHeadBits<P>;
   template <class P>
-  struct explain {
-    static_assert(HasHeadBits<P>,
+  static void explain() {
+    static_assert(holds<HasHeadBits<P>>,
                   "EXPERT-E063: a head policy needs `static constexpr std::int64_t head_bits` (0: as in the "
                   "checkpoint). Add it.");
-  };
+  }
 };
 
 template <class P>
@@ -121,11 +125,11 @@ struct compute {
   template <class P>
   static constexpr bool accepts = HasComputeType<P>;
   template <class P>
-  struct explain {
+  static void explain() {
     static_assert(
-        HasComputeType<P>,
+        holds<HasComputeType<P>>,
         "EXPERT-E064: a compute policy needs `using type = float;` or bf16, the type of activations. Add it.");
-  };
+  }
 };
 
 template <class P>
@@ -134,11 +138,11 @@ struct attention {
   template <class P>
   static constexpr bool accepts = HasAttentionKernel<P>;
   template <class P>
-  struct explain {
+  static void explain() {
     static_assert(
-        HasAttentionKernel<P>,
+        holds<HasAttentionKernel<P>>,
         "EXPERT-E065: an attention policy needs `static constexpr std::string_view attention_kernel`. Add it.");
-  };
+  }
 };
 
 template <class P>
@@ -149,14 +153,13 @@ struct packing {
   template <class P>
   static constexpr bool accepts = HasRowLength<P> && RowLengthIsPositive<P>;
   template <class P>
-  struct explain {
-    static_assert(HasRowLength<P>,
+  static void explain() {
+    static_assert(holds<HasRowLength<P>>,
                   "EXPERT-E066: a packing policy needs static constexpr max_seq_length and packing. Add them.");
-  };
-  template <HasRowLength P>
-  struct explain<P> {
-    static_assert(RowLengthIsPositive<P>, "EXPERT-E027: max_seq_length is at least 1. Raise it.");
-  };
+    if constexpr (HasRowLength<P>) {
+      static_assert(holds<RowLengthIsPositive<P>>, "EXPERT-E027: max_seq_length is at least 1. Raise it.");
+    }
+  }
 };
 
 template <class P>
@@ -167,14 +170,13 @@ struct batch {
   template <class P>
   static constexpr bool accepts = HasBatchSize<P> && BatchSizeIsPositive<P>;
   template <class P>
-  struct explain {
-    static_assert(HasBatchSize<P>,
+  static void explain() {
+    static_assert(holds<HasBatchSize<P>>,
                   "EXPERT-E067: a batch policy needs `static constexpr std::int64_t batch_size`. Add it.");
-  };
-  template <HasBatchSize P>
-  struct explain<P> {
-    static_assert(BatchSizeIsPositive<P>, "EXPERT-E026: batch_size is at least 1. Raise it.");
-  };
+    if constexpr (HasBatchSize<P>) {
+      static_assert(holds<BatchSizeIsPositive<P>>, "EXPERT-E026: batch_size is at least 1. Raise it.");
+    }
+  }
 };
 
 template <class P>
@@ -183,10 +185,10 @@ struct tuning {
   template <class P>
   static constexpr bool accepts = HasTrainedParts<P>;
   template <class P>
-  struct explain {
-    static_assert(HasTrainedParts<P>,
+  static void explain() {
+    static_assert(holds<HasTrainedParts<P>>,
                   "EXPERT-E068: a tuning policy needs static constexpr bool trains_base and trains_adapter. Add them.");
-  };
+  }
 };
 
 template <class P>
@@ -195,10 +197,10 @@ struct recompute {
   template <class P>
   static constexpr bool accepts = HasRecompute<P>;
   template <class P>
-  struct explain {
-    static_assert(HasRecompute<P>,
+  static void explain() {
+    static_assert(holds<HasRecompute<P>>,
                   "EXPERT-E069: a recompute policy needs `static constexpr bool activation_checkpointing`. Add it.");
-  };
+  }
 };
 
 template <class P>
@@ -209,14 +211,14 @@ struct loss {
   template <class P>
   static constexpr bool accepts = HasChunkRows<P> && ChunkRowsArePositive<P>;
   template <class P>
-  struct explain {
-    static_assert(HasChunkRows<P>,
+  static void explain() {
+    static_assert(holds<HasChunkRows<P>>,
                   "EXPERT-E070: a loss policy needs `static constexpr std::int64_t chunk_rows`. Add it.");
-  };
-  template <HasChunkRows P>
-  struct explain<P> {
-    static_assert(ChunkRowsArePositive<P>, "EXPERT-E016: a loss chunk has at least one row. Raise chunk_rows.");
-  };
+    if constexpr (HasChunkRows<P>) {
+      static_assert(holds<ChunkRowsArePositive<P>>,
+                    "EXPERT-E016: a loss chunk has at least one row. Raise chunk_rows.");
+    }
+  }
 };
 
 template <class P>
@@ -225,11 +227,11 @@ struct optimizer {
   template <class P>
   static constexpr bool accepts = HasOptimizerName<P>;
   template <class P>
-  struct explain {
-    static_assert(HasOptimizerName<P>,
+  static void explain() {
+    static_assert(holds<HasOptimizerName<P>>,
                   "EXPERT-E071: an optimizer policy needs static constexpr optim, its name, and moments, the number of "
                   "f32 states per parameter. Add them.");
-  };
+  }
 };
 
 template <class P>
@@ -238,10 +240,10 @@ struct grammar {
   template <class P>
   static constexpr bool accepts = HasGrammarType<P>;
   template <class P>
-  struct explain {
-    static_assert(HasGrammarType<P>,
+  static void explain() {
+    static_assert(holds<HasGrammarType<P>>,
                   "EXPERT-E072: a grammar policy needs static constexpr use_grammar and grammar_type. Add them.");
-  };
+  }
 };
 
 template <class P>
@@ -250,12 +252,12 @@ struct validation {
   template <class P>
   static constexpr bool accepts = HasParserFlag<P>;
   template <class P>
-  struct explain {
+  static void explain() {
     static_assert(
-        HasParserFlag<P>,
+        holds<HasParserFlag<P>>,
         "EXPERT-E073: a validation policy needs `static constexpr bool needs_language`: whether it parses the "
         "language of the grammar policy. Add it.");
-  };
+  }
 };
 
 template <class P>
@@ -266,16 +268,15 @@ struct kv {
   template <class P>
   static constexpr bool accepts = HasCacheFlags<P> && OnlyACachePersists<P>;
   template <class P>
-  struct explain {
-    static_assert(HasCacheFlags<P>,
+  static void explain() {
+    static_assert(holds<HasCacheFlags<P>>,
                   "EXPERT-E074: a kv policy needs static constexpr bool caches and persists. Add them.");
-  };
-  template <HasCacheFlags P>
-  struct explain<P> {
-    static_assert(
-        OnlyACachePersists<P>,
-        "EXPERT-E025: this kv policy persists a cache that it does not keep. Use KvPersistence or NoKvCache.");
-  };
+    if constexpr (HasCacheFlags<P>) {
+      static_assert(
+          holds<OnlyACachePersists<P>>,
+          "EXPERT-E025: this kv policy persists a cache that it does not keep. Use KvPersistence or NoKvCache.");
+    }
+  }
 };
 
 template <class P>
@@ -284,11 +285,11 @@ struct decode_batches {
   template <class P>
   static constexpr bool accepts = HasDecodeBatches<P>;
   template <class P>
-  struct explain {
+  static void explain() {
     static_assert(
-        HasDecodeBatches<P>,
+        holds<HasDecodeBatches<P>>,
         "EXPERT-E075: a decode_batches policy needs `static constexpr std::array supported_batch_sizes`. Add it.");
-  };
+  }
 };
 
 template <class P>
@@ -297,11 +298,11 @@ struct chat_template {
   template <class P>
   static constexpr bool accepts = HasPromptTemplate<P>;
   template <class P>
-  struct explain {
+  static void explain() {
     static_assert(
-        HasPromptTemplate<P>,
+        holds<HasPromptTemplate<P>>,
         "EXPERT-E076: a chat_template policy needs `static constexpr std::string_view prompt_template`. Add it.");
-  };
+  }
 };
 
 template <class P>
@@ -310,9 +311,10 @@ struct budget {
   template <class P>
   static constexpr bool accepts = HasBudget<P>;
   template <class P>
-  struct explain {
-    static_assert(HasBudget<P>, "EXPERT-E077: a budget policy needs `static constexpr std::int64_t bytes`. Add it.");
-  };
+  static void explain() {
+    static_assert(holds<HasBudget<P>>,
+                  "EXPERT-E077: a budget policy needs `static constexpr std::int64_t bytes`. Add it.");
+  }
 };
 
 }  // namespace slots
@@ -330,8 +332,13 @@ concept KnownSlot =
     std::same_as<Slot, slots::budget>;
 template <class P>
 concept FitsItsSlot = KnownSlot<typename P::slot> && P::slot::template accepts<P>;
+// A policy with parameters may have rules of its own: `valid` decides, explain() holds the sentences.
 template <class P>
-concept Policy = HasSlot<P> && HasDescribe<P> && std::is_empty_v<P> && FitsItsSlot<P>;
+concept HasRules = requires { P::valid; };
+template <class P>
+concept KeepsItsRules = !HasRules<P> || P::valid;
+template <class P>
+concept Policy = HasSlot<P> && HasDescribe<P> && std::is_empty_v<P> && FitsItsSlot<P> && KeepsItsRules<P>;
 
 }  // namespace v0
 }  // namespace expert

@@ -1,0 +1,11 @@
+// expect: EXPERT-E026: batch_size is at least 1. Raise it.
+#include "expert/policy/assemble.hpp"
+
+using namespace expert;
+
+#ifdef EXPECT_FAIL
+using E = Expert<DoRA<4>, Batch<0>>;
+#else
+using E = Expert<DoRA<4>, Batch<1>>;
+#endif
+int main() { return static_cast<int>(sizeof(E)) - 1; }
