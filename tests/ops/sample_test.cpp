@@ -1,0 +1,196 @@
+#include "expert/ops/sample.hpp"
+
+#include <cmath>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "catch.hpp"
+#include "expert/core/random.hpp"
+#include "parity_fixture.hpp"
+
+using namespace expert;
+
+namespace {
+
+constexpr float infinite = std::numeric_limits<float>::infinity(),
+                not_a_number = std::numeric_limits<float>::quiet_NaN();
+
+struct Scratch {
+  std::vector<float> values;
+  std::vector<std::int32_t> indices;
+  explicit Scratch(std::size_t n) : values(n), indices(n) {}
+  SampleScratch get() { return {values.data(), indices.data()}; }
+};
+
+// What `change` makes of the logits, with all of the scratch poisoned before.
+template <class F>
+std::vector<float> warped(std::vector<float> logits, F&& change) {
+  Scratch scratch(logits.size());
+  std::fill(scratch.values.begin(), scratch.values.end(), not_a_number);
+  std::fill(scratch.indices.begin(), scratch.indices.end(), -1);
+  change(std::span<float>(logits), scratch.get());
+  return logits;
+}
+std::vector<float> top_k(std::vector<float> x, std::int64_t k) {
+  return warped(std::move(x), [&](std::span<float> l, SampleScratch s) { reference::warp_top_k(l, k, s); });
+}
+std::vector<float> top_p(std::vector<float> x, double p) {
+  return warped(std::move(x), [&](std::span<float> l, SampleScratch s) { reference::warp_top_p(l, p, s); });
+}
+std::vector<float> min_p(std::vector<float> x, double p) {
+  return warped(std::move(x), [&](std::span<float> l, SampleScratch s) { reference::warp_min_p(l, p, s); });
+}
+
+}  // namespace
+
+TEST_CASE("every warper gives transformers' logits, bit for bit", "[sample]") {
+  const ParityFixture f("ref_decode.safetensors");
+  const auto input = f.floats("warp.input");
+  const std::size_t vocab = 512, rows = input.size() / vocab;
+  REQUIRE(rows == 6);
+  const auto check = [&](const std::string& name, auto&& change) {
+    const auto expected = f.floats("warp." + name);
+    for (std::size_t r = 0; r < rows; ++r) {
+      INFO(name << ", row " << r);
+      const std::vector<float> row(input.begin() + static_cast<std::ptrdiff_t>(r * vocab),
+                                   input.begin() + static_cast<std::ptrdiff_t>((r + 1) * vocab));
+      const std::vector<float> theirs(expected.begin() + static_cast<std::ptrdiff_t>(r * vocab),
+                                      expected.begin() + static_cast<std::ptrdiff_t>((r + 1) * vocab));
+      CHECK(warped(row, change) == theirs);
+    }
+  };
+  check("temperature_0.1", [](std::span<float> l, SampleScratch) { reference::warp_temperature(l, 0.1); });
+  check("temperature_2", [](std::span<float> l, SampleScratch) { reference::warp_temperature(l, 2); });
+  check("top_k_50", [](std::span<float> l, SampleScratch s) { reference::warp_top_k(l, 50, s); });
+  check("top_p_0.9", [](std::span<float> l, SampleScratch s) { reference::warp_top_p(l, 0.9, s); });
+  check("min_p_0.05", [](std::span<float> l, SampleScratch s) { reference::warp_min_p(l, 0.05, s); });
+}
+
+TEST_CASE("the manifest's chain of warpers gives transformers' probabilities", "[sample]") {
+  const ParityFixture f("ref_decode.safetensors");
+  const auto input = f.floats("warp.input");
+  for (const auto& [name, temperature] :
+       {std::pair("seed_manifest_probs_t0.1_k50_p0.9", 0.1), std::pair("probs_t1.5_k50_p0.9", 1.5)}) {
+    const auto expected = f.floats(std::string("warp.") + name);
+    for (std::size_t r = 0; r < 6; ++r) {
+      const std::vector<float> row(input.begin() + static_cast<std::ptrdiff_t>(r * 512),
+                                   input.begin() + static_cast<std::ptrdiff_t>((r + 1) * 512));
+      const auto probabilities = warped(row, [&, t = temperature](std::span<float> l, SampleScratch s) {
+        REQUIRE(reference::warp(l, {}, {.temperature = t, .top_k = 50, .top_p = 0.9}, s));
+        reference::softmax(l, l);
+      });
+      for (std::size_t i = 0; i < 512; ++i) {
+        INFO(name << ", row " << r << ", token " << i);
+        const float theirs = expected[r * 512 + i];
+        REQUIRE(std::abs(probabilities[i] - theirs) <= 1e-6f * theirs);
+      }
+    }
+  }
+}
+
+TEST_CASE("the repetition penalty counts every token of the history once", "[sample]") {
+  const ParityFixture f("ref_decode.safetensors");
+  const auto input = f.floats("warp.input"), expected = f.floats("warp.rep_penalty_1.1");
+  std::size_t penalised = 0;
+  for (std::size_t r = 0; r < 6; ++r) {
+    // The fixture's history is not stored: it is the set of tokens whose logit changed.
+    std::vector<std::int32_t> history;
+    for (std::size_t i = 0; i < 512; ++i)
+      if (input[r * 512 + i] != expected[r * 512 + i]) history.push_back(static_cast<std::int32_t>(i));
+    penalised += history.size();
+    const std::vector<std::int32_t> once = history;
+    history.insert(history.end(), once.begin(), once.end());
+    history.insert(history.end(), {-1, 512, 100000});
+    const std::vector<float> row(input.begin() + static_cast<std::ptrdiff_t>(r * 512),
+                                 input.begin() + static_cast<std::ptrdiff_t>((r + 1) * 512));
+    const auto got = warped(
+        row, [&](std::span<float> l, SampleScratch s) { reference::warp_repetition_penalty(l, history, 1.1, s); });
+    for (std::size_t i = 0; i < 512; ++i) REQUIRE(got[i] == expected[r * 512 + i]);
+  }
+  CHECK(penalised > 0);
+  const std::vector<std::int32_t> history = {1, 0, 1};
+  CHECK(warped({2, -2, 3}, [&](std::span<float> l, SampleScratch s) {
+          reference::warp_repetition_penalty(l, history, 2, s);
+        }) == std::vector<float>{1, -4, 3});
+}
+
+TEST_CASE("greedy decoding takes the first of the largest logits", "[sample]") {
+  const ParityFixture f("ref_decode.safetensors");
+  const auto logits = f.floats("step_logits");
+  const auto greedy = f.ids("greedy_tokens");
+  for (std::size_t step = 0; step < 24; ++step)
+    CHECK(reference::argmax({logits.data() + step * 512, 512}) == greedy[8 + step]);
+  CHECK(reference::argmax(std::vector<float>{1, 3, 3, 2}) == 1);
+  CHECK(reference::argmax(std::vector<float>{-infinite, -infinite}) == 0);
+  CHECK(reference::argmax(std::vector<float>{1, not_a_number, 3}) == -1);
+  CHECK(reference::argmax(std::vector<float>{not_a_number}) == -1);
+  CHECK(reference::argmax({}) == -1);
+}
+
+TEST_CASE("ties at the border of top_k all stay", "[sample]") {
+  CHECK(top_k({1, 3, 2, 2, 2, 0}, 2) == std::vector<float>{-infinite, 3, 2, 2, 2, -infinite});
+  CHECK(top_k({1, 2}, 1) == std::vector<float>{-infinite, 2});
+  CHECK(top_k({1, 2}, 0) == std::vector<float>{1, 2});
+  CHECK(top_k({1, 2}, 100) == std::vector<float>{1, 2});
+}
+
+TEST_CASE("top_p keeps the smallest set that passes p, at least one token, and breaks ties as torch's sort",
+          "[sample]") {
+  const float quarter = std::log(0.25f);
+  // Cumulative from below: 0.25, 0.5, 0.75, 1: with p = 0.5 those up to 0.5 go, the lower indices first.
+  CHECK(top_p({quarter, quarter, quarter, quarter}, 0.5) == std::vector<float>{-infinite, -infinite, quarter, quarter});
+  CHECK(top_p({1, 5, 2}, 0.0) == std::vector<float>{-infinite, 5, -infinite});
+  CHECK(top_p({1, 5, 2}, 1.0) == std::vector<float>{1, 5, 2});
+  CHECK(top_p({-infinite, 5, -infinite}, 0.5) == std::vector<float>{-infinite, 5, -infinite});
+  CHECK(top_p({-infinite, -infinite}, 0.5) == std::vector<float>{-infinite, -infinite});
+  CHECK(top_p({7}, 0.0) == std::vector<float>{7});
+}
+
+TEST_CASE("min_p removes what is less probable than its share of the best", "[sample]") {
+  const float best = 0, half = std::log(0.5f), tenth = std::log(0.1f);
+  CHECK(min_p({best, half, tenth}, 0.2) == std::vector<float>{best, half, -infinite});
+  CHECK(min_p({best, half, tenth}, 1.0) == std::vector<float>{best, -infinite, -infinite});
+  CHECK(min_p({best, half, tenth}, 0.0) == std::vector<float>{best, half, tenth});
+}
+
+TEST_CASE("sampling follows the probabilities and never takes a removed token", "[sample]") {
+  const std::vector<float> p = {0, 0.25f, 0, 0.5f, 0.25f, 0};
+  CHECK(reference::sample(p, 0) == 1);
+  CHECK(reference::sample(p, 0.2499999) == 1);
+  CHECK(reference::sample(p, 0.25) == 3);
+  CHECK(reference::sample(p, 0.7499999) == 3);
+  CHECK(reference::sample(p, 0.75) == 4);
+  CHECK(reference::sample(p, std::nextafter(1.0, 0.0)) == 4);
+  const RandomStream random(1, Purpose::init_lora_a);
+  std::vector<int> counts(p.size());
+  for (std::uint64_t i = 0; i < 20000; ++i)
+    ++counts[static_cast<std::size_t>(reference::sample(p, double{random.uniform(i)}))];
+  CHECK(counts[0] + counts[2] + counts[5] == 0);
+  CHECK(std::abs(counts[3] - 10000) < 5 * 71);  // five standard deviations
+  CHECK(std::abs(counts[1] - 5000) < 5 * 62);
+}
+
+TEST_CASE("what cannot be drawn from gives -1 or false, not a token", "[sample]") {
+  CHECK(reference::sample(std::vector<float>{0.5f, not_a_number}, 0.1) == -1);
+  CHECK(reference::sample(std::vector<float>{0, 0}, 0.1) == -1);
+  CHECK(reference::sample(std::vector<float>{infinite, 0}, 0.1) == -1);
+  CHECK(reference::sample(std::vector<float>{1}, 1.0) == -1);
+  CHECK(reference::sample(std::vector<float>{1}, double{not_a_number}) == -1);
+  CHECK(reference::sample({}, 0.5) == -1);
+  const auto can_warp = [](std::vector<float> logits) {
+    bool ok = true;
+    warped(std::move(logits), [&](std::span<float> l, SampleScratch s) {
+      ok = reference::warp(l, {}, {.temperature = 0.5, .top_k = 2, .top_p = 0.9, .min_p = 0.1}, s);
+    });
+    return ok;
+  };
+  CHECK(can_warp({1, 2, -infinite}));
+  CHECK_FALSE(can_warp({1, not_a_number, 2}));
+  CHECK_FALSE(can_warp({1, infinite, 2}));
+  CHECK_FALSE(can_warp({-infinite, -infinite}));
+  CHECK_FALSE(can_warp({}));
+  // A temperature so small that the division overflows: infinite minus infinite is no probability.
+  warped({3e38f, 1},
+         [](std::span<float> l, SampleScratch s) { CHECK_FALSE(reference::warp(l, {}, {.temperature = 1e-3}, s)); });
+}
