@@ -9,8 +9,8 @@ using namespace expert;
 using Sql = Expert<Qwen3_0_6B, DoRA<12>, Packing<2048>, Batch<32>, Budget<24_GiB>>;
 using Plan = TrainingPlan<Sql>;
 
-static_assert(
-    std::same_as<Sql, Expert<Batch<32>, DoRA<12>, Packing<2048>>>);  // any order, same type; the rest are defaults
+// Any order is the same type; what is not named has a default.
+static_assert(std::same_as<Sql, Expert<Batch<32>, DoRA<12>, Packing<2048>>>);
 static_assert(trainable_parameters<Sql> == 6'451'200);
 static_assert(Plan::bytes(Plan::max_tokens) <= 24_GiB);
 

@@ -138,7 +138,7 @@ def declared_errors(root):
     declared = {}
     for folder in ("include", "tools", "experts", "bench"):
         for path in sorted((root / folder).rglob("*.[chi][pn][pc]")):
-            text = read(path)
+            text = re.sub(r"//.*", "", read(path))
             for name, number in ERROR_CODE.findall(text):
                 declared.setdefault(int(number), []).append((name, path.relative_to(root).as_posix()))
             for number in {int(n) for n in COMPILE_TIME_ERROR.findall(text) if int(n) < 100}:
