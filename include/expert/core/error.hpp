@@ -26,11 +26,11 @@ struct ErrorCode {
 
 // Everything that a reader needs to act. Empty parts are left out of the sentence.
 struct ErrorDetail {
-  std::string file;      // as the caller named it
-  std::string where;     // JSON pointer, tensor name, "line 3", "offset 120"
-  std::string expected;  // "2 dimensions", "one of f32, bf16, f16"
-  std::string got;
-  std::string fix;  // what to do, an imperative without a full stop
+  std::string file = {};      // as the caller named it
+  std::string where = {};     // JSON pointer, tensor name, "line 3", "offset 120"
+  std::string expected = {};  // "2 dimensions", "one of f32, bf16, f16"
+  std::string got = {};
+  std::string fix = {};  // what to do, an imperative without a full stop
 };
 
 class Error : public std::exception {

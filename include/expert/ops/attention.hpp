@@ -16,7 +16,6 @@ inline namespace v0 {
 
 inline constexpr std::int64_t max_head_dim = 512;  // the reference keeps one row of sums on the stack
 
-namespace reference {
 namespace detail {
 template <class F>
 void for_each_key(const KeyRanges& r, F&& f) {
@@ -30,6 +29,8 @@ float dot(std::int64_t n, const T* a, const T* b) {
   return sum;
 }
 }  // namespace detail
+
+namespace reference {
 
 // q, out: (queries, heads * head_dim) rows of the given strides; k, v: (keys, kv_heads * head_dim) rows of kv_stride;
 // lse: (queries, heads), minus infinity where a query has no key.

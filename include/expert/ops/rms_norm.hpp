@@ -27,12 +27,12 @@ void rms_norm_forward(std::int64_t rows, std::int64_t cols, float eps, const T* 
   }
 }
 
-// d_x[t] = rstd * (g - x * rstd^2 * mean(g * x)),  g = d_out * weight;  d_weight[c] += sum_t d_out * T(x * rstd).
-// With accumulate, d_x is added to (the residual stream), else written. d_weight (f32) may be null: a frozen weight.
+// d_x[t] = rstd * (g - x * rstd^2 * mean(g * x)),  g = d_out * weight.
+// With accumulate, d_x is added to (the residual stream), else written.
 template <class T>
 void rms_norm_backward(std::int64_t rows, std::int64_t cols, const T* x, std::int64_t x_stride, const T* weight,
                        const float* rstd, const T* d_out, std::int64_t d_out_stride, T* d_x, std::int64_t d_x_stride,
-                       bool accumulate, float* d_weight) noexcept {
+                       bool accumulate) noexcept {
   for (std::int64_t t = 0; t < rows; ++t) {
     const T *in = x + t * x_stride, *dy = d_out + t * d_out_stride;
     T* dx = d_x + t * d_x_stride;
@@ -40,13 +40,20 @@ void rms_norm_backward(std::int64_t rows, std::int64_t cols, const T* x, std::in
     float dot = 0;
     for (std::int64_t c = 0; c < cols; ++c) dot += float(dy[c]) * float(weight[c]) * float(in[c]);
     const float k = dot * scale * scale * scale / static_cast<float>(cols);
-    if (d_weight != nullptr)
-      for (std::int64_t c = 0; c < cols; ++c) d_weight[c] += float(dy[c]) * float(T(float(in[c]) * scale));
     for (std::int64_t c = 0; c < cols; ++c) {
       const float value = float(dy[c]) * float(weight[c]) * scale - float(in[c]) * k;
       dx[c] = accumulate ? T(float(dx[c]) + value) : T(value);
     }
   }
+}
+
+// d_weight[c] += sum_t d_out[t][c] * T(x[t][c] * rstd[t]);  x, d_out: (rows, cols), contiguous.
+template <class T>
+void rms_norm_weight_backward(std::int64_t rows, std::int64_t cols, const T* x, const float* rstd, const T* d_out,
+                              float* d_weight) noexcept {
+  for (std::int64_t t = 0; t < rows; ++t)
+    for (std::int64_t c = 0; c < cols; ++c)
+      d_weight[c] += float(d_out[t * cols + c]) * float(T(float(x[t * cols + c]) * rstd[t]));
 }
 
 }  // namespace reference

@@ -1,0 +1,97 @@
+// A list of regions -> one allocation that holds them all, made once: nothing allocates while a step runs.
+#pragma once
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <new>
+#include <span>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "expert/core/config.hpp"
+
+namespace expert {
+inline namespace v0 {
+
+struct Region {
+  std::string_view name;
+  std::int64_t bytes = 0;
+};
+
+inline constexpr std::int64_t arena_alignment = 64;
+constexpr std::int64_t aligned(std::int64_t bytes) { return (bytes + arena_alignment - 1) / arena_alignment * arena_alignment; }
+
+// Sum of the regions as the arena lays them out.
+constexpr std::int64_t total_bytes(std::span<const Region> regions) {
+  std::int64_t bytes = 0;
+  for (const Region& region : regions) bytes += aligned(region.bytes);
+  return bytes;
+}
+
+// Memory comes from mmap, so untouched regions cost nothing and what is touched reads as zero.
+// `guarded` is for tests that prove the plan: every region ends at a page without access, begins after one, and is filled
+// with 0xff (a NaN in f32 and bf16), so that reading before writing and writing outside both show.
+class Arena {
+ public:
+  enum class Layout { packed, guarded };
+
+  explicit Arena(std::span<const Region> regions, Layout layout = Layout::packed) : layout_(layout) {
+    const std::int64_t page = sysconf(_SC_PAGESIZE);
+    offsets_.reserve(regions.size());
+    sizes_.reserve(regions.size());
+    std::int64_t at = 0;
+    for (const Region& region : regions) {
+      const std::int64_t size = aligned(region.bytes);
+      if (layout == Layout::guarded) at = (at + size + page - 1) / page * page + page - size;
+      offsets_.push_back(at);
+      sizes_.push_back(region.bytes);
+      at += size;
+    }
+    mapped_ = at + page;
+    void* memory = mmap(nullptr, static_cast<std::size_t>(mapped_), layout == Layout::guarded ? PROT_NONE : PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (memory == MAP_FAILED) throw std::bad_alloc();
+    base_ = static_cast<std::byte*>(memory);
+    if (layout != Layout::guarded) return;
+    for (std::size_t i = 0; i < offsets_.size(); ++i) {
+      const std::int64_t first = offsets_[i] / page * page, last = offsets_[i] + aligned(sizes_[i]);
+      if (sizes_[i] == 0) continue;
+      mprotect(base_ + first, static_cast<std::size_t>(last - first), PROT_READ | PROT_WRITE);
+      std::memset(base_ + first, 0xff, static_cast<std::size_t>(last - first));
+    }
+  }
+  ~Arena() {
+    if (base_ != nullptr) munmap(base_, static_cast<std::size_t>(mapped_));
+  }
+  Arena(Arena&& other) noexcept
+      : layout_(other.layout_), base_(std::exchange(other.base_, nullptr)), mapped_(other.mapped_),
+        offsets_(std::move(other.offsets_)), sizes_(std::move(other.sizes_)) {}
+  Arena& operator=(Arena&&) = delete;
+
+  template <class T>
+  T* at(std::size_t region) const {
+    return reinterpret_cast<T*>(base_ + offsets_[region]);
+  }
+  std::int64_t bytes(std::size_t region) const { return sizes_[region]; }
+
+  // Guarded layout only: one past the last byte of the region that no longer holds the fill pattern.
+  std::int64_t touched_bytes(std::size_t region) const {
+    const auto* data = at<const unsigned char>(region);
+    std::int64_t end = sizes_[region];
+    while (end > 0 && data[end - 1] == 0xff) --end;
+    return end;
+  }
+
+ private:
+  Layout layout_;
+  std::byte* base_ = nullptr;
+  std::int64_t mapped_ = 0;
+  std::vector<std::int64_t> offsets_, sizes_;
+};
+
+}  // namespace v0
+}  // namespace expert

@@ -1,0 +1,305 @@
+// 10. Prompts as token ids -> new token ids: prefill, a key-value cache, greedy or sampled decoding in batches.
+#pragma once
+#include <algorithm>
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "expert/core/arena.hpp"
+#include "expert/core/config.hpp"
+#include "expert/core/error.hpp"
+#include "expert/core/random.hpp"
+#include "expert/forward.hpp"
+#include "expert/ops/sample.hpp"
+#include "expert/plan/memory.hpp"
+#include "expert/weights.hpp"
+
+namespace expert {
+inline namespace v0 {
+
+inline constexpr ErrorCode context_too_long{310, "the context is longer than the expert's rope policy allows"};
+inline constexpr ErrorCode prompt_refused{311, "a prompt cannot be generated from"};
+inline constexpr ErrorCode nothing_to_sample{312, "the logits hold NaN or leave no token to choose"};
+inline constexpr ErrorCode sampling_option{313, "a sampling option is out of range"};
+
+struct GeneratorOptions {
+  std::int64_t context_length = 2048;  // prompt and output together, fixed: rope tables and cache are made for it
+  std::int64_t rows = 1;               // prompts decoded at once
+  std::int64_t prefill_tokens = 256;   // prompt tokens computed at once
+};
+
+struct GenerateOptions {
+  std::int64_t max_new_tokens = 256;
+  bool do_sample = false;  // false: greedy, the warpers are not applied (transformers' default)
+  SamplingOptions sampling;
+  std::uint64_t seed = 42;
+  std::vector<std::int32_t> eos_token_id;  // any of them ends a row and is not part of its output
+};
+
+enum class StopReason : std::uint8_t { eos, length, context, callback };
+constexpr std::string_view name_of(StopReason r) {
+  constexpr std::string_view names[] = {"eos", "length", "context", "stop"};
+  return names[static_cast<std::size_t>(r)];
+}
+
+struct Generated {
+  std::vector<std::int32_t> ids;
+  StopReason stop_reason = StopReason::length;
+};
+
+// Throws EXPERT-E313 naming the option.
+inline void check_options(const GenerateOptions& o) {
+  const auto require = [](bool ok, const char* name, const char* expected, double got) {
+    if (!ok)
+      throw Error(sampling_option, {.where = name, .expected = expected, .got = std::to_string(got), .fix = "Change the option"});
+  };
+  const SamplingOptions& s = o.sampling;
+  require(o.max_new_tokens > 0, "max_new_tokens", "a positive number", static_cast<double>(o.max_new_tokens));
+  require(s.temperature > 0 && std::isfinite(s.temperature), "temperature", "a positive number (greedy is do_sample false)", s.temperature);
+  require(s.top_k >= 0, "top_k", "0 or more", static_cast<double>(s.top_k));
+  require(s.top_p >= 0 && s.top_p <= 1, "top_p", "a number from 0 to 1", s.top_p);
+  require(s.min_p >= 0 && s.min_p <= 1, "min_p", "a number from 0 to 1", s.min_p);
+  require(s.repetition_penalty > 0 && std::isfinite(s.repetition_penalty), "repetition_penalty", "a positive number", s.repetition_penalty);
+}
+
+// Everything lies in one arena laid out by GenerationPlan<E>; the adapter (null: the base alone) is copied into it.
+template <class E>
+class Generator {
+ public:
+  using M = typename E::model;
+  using T = typename E::compute::type;
+  using Plan = GenerationPlan<E>;
+  // Called with (prompt index, ids so far) after each token; false ends that row with StopReason::callback.
+  using OnToken = std::function<bool(std::size_t, std::span<const std::int32_t>)>;
+
+  // adapter: AdapterLayout<E>::size numbers or null. Throws EXPERT-E310.
+  Generator(CpuDevice& device, const Weights<E>& weights, const float* adapter, GeneratorOptions options)
+      : cpu_(device.cpu()), model_(weights.view()), options_(checked(options)),
+        arena_(Plan::regions(options.rows, options.context_length, std::max(options.rows, options.prefill_tokens), adapter != nullptr)),
+        length_(static_cast<std::size_t>(options.rows), 0) {
+    context_.model = &model_;
+    context_.rope = make_rope_table<E>(options.context_length, floats(Plan::rope_tables));
+    context_.unpacked = at(Plan::unpacked_weights);
+    if constexpr (detail::adapts<E>) {
+      if (adapter != nullptr) {
+        std::copy_n(adapter, AdapterLayout<E>::size, floats(Plan::adapter));
+        bind_adapter();
+      }
+    }
+  }
+  Generator(const Generator&) = delete;
+  Generator& operator=(const Generator&) = delete;
+
+  // Answers in the order of the prompts. Throws EXPERT-E311 to E313.
+  std::vector<Generated> generate(std::span<const std::vector<std::int32_t>> prompts, const GenerateOptions& options,
+                                  const OnToken& on_token = {}) {
+    check_options(options);
+    for (std::size_t i = 0; i < prompts.size(); ++i) check_prompt(i, prompts[i], 0);
+    std::vector<Generated> results(prompts.size());
+    for (std::size_t first = 0; first < prompts.size(); first += static_cast<std::size_t>(options_.rows)) {
+      const std::size_t count = std::min(static_cast<std::size_t>(options_.rows), prompts.size() - first);
+      decode(prompts.subspan(first, count), first, options, on_token, std::span(results).subspan(first, count));
+    }
+    return results;
+  }
+
+  // Low level: empties a row's cache; appends tokens to it and returns the logits of the last one (vocab_size, valid until
+  // the next call).
+  void reset(std::int64_t row) { length_[static_cast<std::size_t>(row)] = 0; }
+  std::span<const T> append(std::int64_t row, std::span<const std::int32_t> ids) {
+    check_prompt(static_cast<std::size_t>(row), ids, length_[static_cast<std::size_t>(row)]);
+    for (std::size_t first = 0; first < ids.size();) {
+      const auto n = std::min(ids.size() - first, static_cast<std::size_t>(options_.prefill_tokens));
+      for (std::size_t i = 0; i < n; ++i) stage(static_cast<std::int64_t>(i), row, ids[first + i]);
+      forward(static_cast<std::int64_t>(n));
+      first += n;
+      const std::int64_t last[] = {static_cast<std::int64_t>(n) - 1};
+      if (first == ids.size()) head(last);
+    }
+    return {at(Plan::logits), static_cast<std::size_t>(M::vocab_size)};
+  }
+  const Arena& arena() const { return arena_; }
+
+ private:
+  T* at(std::size_t region) const { return arena_.at<T>(region); }
+  float* floats(std::size_t region) const { return arena_.at<float>(region); }
+  std::int32_t* ints(std::size_t region) const { return arena_.at<std::int32_t>(region); }
+
+  static GeneratorOptions checked(GeneratorOptions o) {
+    const std::int64_t longest = E::rope::longest_context(M::max_position_embeddings);
+    if (o.context_length < 1 || o.context_length > longest || o.rows < 1 || o.prefill_tokens < 1)
+      throw Error(context_too_long, {.where = "context_length",
+                                     .expected = "1 to " + std::to_string(longest),
+                                     .got = std::to_string(o.context_length),
+                                     .fix = "Open a shorter context, or compile a rope policy that reaches further"});
+    return o;
+  }
+  void check_prompt(std::size_t index, std::span<const std::int32_t> ids, std::int64_t cached) const {
+    const auto refuse = [&](std::string expected, std::string got) {
+      throw Error(prompt_refused, {.where = "prompt " + std::to_string(index), .expected = std::move(expected), .got = std::move(got),
+                                   .fix = "Shorten the prompt or open a longer context; use the model's own tokenizer"});
+    };
+    if (ids.empty()) refuse("at least one token", "none");
+    const std::int64_t room = options_.context_length - cached;
+    if (std::cmp_greater(ids.size(), room)) refuse("at most " + std::to_string(room) + " tokens", std::to_string(ids.size()));
+    for (const std::int32_t id : ids)
+      if (id < 0 || id >= M::vocab_size) refuse("token ids below " + std::to_string(M::vocab_size), std::to_string(id));
+  }
+
+  void bind_adapter() {
+    using L = AdapterLayout<E>;
+    const float* p = floats(Plan::adapter);
+    const T* values;
+    if constexpr (std::is_same_v<T, float>) {
+      values = p;
+    } else {
+      T* copy = at(Plan::compute_copy);
+      for (std::int64_t i = 0; i < L::size; ++i) copy[i] = T(p[i]);
+      values = copy;
+    }
+    if constexpr (E::adapter::is_dora) {
+      float* square = floats(Plan::dora_weight_square);
+      for (std::int64_t l = 0; l < M::num_hidden_layers; ++l)
+        for (const Projection q : all_projections)
+          if (E::adapter::targets(q))
+            weight_row_squares(cpu_, model_.layers[static_cast<std::size_t>(l)][q], square + L::output_offset(l, q), context_.unpacked);
+      refresh_dora<E>(cpu_, model_, p, square, floats(Plan::dora_product), context_.unpacked, floats(Plan::dora_norm),
+                      floats(Plan::dora_scale));
+    }
+    adapter_ = {values, floats(Plan::dora_norm), floats(Plan::dora_scale), 0, 0, 0};
+    context_.adapter = &adapter_;
+  }
+
+  // Token i of the next pass: the next one of `row`.
+  void stage(std::int64_t i, std::int64_t row, std::int32_t id) {
+    const auto position = static_cast<std::int32_t>(length_[static_cast<std::size_t>(row)]++);
+    const auto start = static_cast<std::int32_t>(row * options_.context_length);
+    ints(Plan::input_ids)[i] = id;
+    ints(Plan::positions)[i] = position;
+    ints(Plan::cache_rows)[i] = start + position;
+    arena_.at<KeyRanges>(Plan::key_ranges)[i] = {0, 0, start, start + position + 1};
+  }
+
+  void forward(std::int64_t n) noexcept {
+    constexpr std::int64_t KV = M::num_key_value_heads * M::head_dim;
+    const TokenView tokens{n, ints(Plan::input_ids), ints(Plan::positions), arena_.at<KeyRanges>(Plan::key_ranges), ints(Plan::cache_rows), 0};
+    LayerBuffers<E> b{at(Plan::residual), at(Plan::norm), at(Plan::q), at(Plan::k), at(Plan::v), at(Plan::q_rotated), nullptr, nullptr,
+                      at(Plan::context), at(Plan::o), at(Plan::residual_mid), at(Plan::norm), at(Plan::gate), at(Plan::up),
+                      at(Plan::activation), at(Plan::down), at(Plan::residual), floats(Plan::row_statistics), floats(Plan::row_statistics),
+                      floats(Plan::row_statistics), floats(Plan::row_statistics), floats(Plan::log_sum_exp), {}, {}};
+    for (const Projection p : all_projections) {
+      b.rank_rows[index_of(p)] = at(Plan::rank_rows);
+      b.branch[index_of(p)] = at(Plan::branch);
+    }
+    embed<E>(cpu_, model_, tokens, b.x);
+    const std::int64_t layer_rows = options_.rows * options_.context_length;
+    for (std::int64_t l = 0; l < M::num_hidden_layers; ++l) {
+      b.k_rotated = at(Plan::key_cache) + l * layer_rows * KV;
+      b.v_scaled = at(Plan::value_cache) + l * layer_rows * KV;
+      layer_forward<E>(cpu_, context_, l, tokens, b);
+    }
+  }
+
+  // Logits of the given rows of the last pass.
+  void head(std::span<const std::int64_t> rows) noexcept {
+    constexpr std::int64_t C = M::hidden_size;
+    T* last = at(Plan::last_rows);
+    const auto n = static_cast<std::int64_t>(rows.size());
+    for (std::int64_t i = 0; i < n; ++i) std::copy_n(at(Plan::residual) + rows[static_cast<std::size_t>(i)] * C, C, last + i * C);
+    rms_norm_forward(cpu_, n, C, static_cast<float>(M::rms_norm_eps), last, C, model_.norm, last, C, floats(Plan::row_statistics));
+    linear_forward(cpu_, n, model_.lm_head, last, at(Plan::logits), context_.unpacked);
+  }
+
+  std::int32_t choose(std::size_t prompt, std::int64_t logits_row, std::span<const std::int32_t> history, std::int64_t step,
+                      const GenerateOptions& options) {
+    const T* row = at(Plan::logits) + logits_row * M::vocab_size;
+    float* values = floats(Plan::sampling);
+    const auto vocab = static_cast<std::size_t>(M::vocab_size);
+    std::copy_n(row, vocab, values);
+    const std::span<float> logits(values, vocab);
+    std::int64_t id = -1;
+    if (!options.do_sample) {
+      id = reference::argmax(logits);
+    } else {
+      const SampleScratch scratch{values + vocab, reinterpret_cast<std::int32_t*>(values + 2 * vocab)};
+      if (reference::warp(logits, history, options.sampling, scratch)) {
+        reference::softmax(logits, logits);
+        const RandomStream stream(options.seed, Purpose::sample, static_cast<std::uint32_t>(prompt));
+        id = reference::sample(logits, double{stream.uniform(static_cast<std::uint64_t>(step))});
+      }
+    }
+    if (id < 0)
+      throw Error(nothing_to_sample, {.where = "prompt " + std::to_string(prompt) + ", new token " + std::to_string(step),
+                                      .fix = "Check the weights and the adapter for numbers that overflow"});
+    return static_cast<std::int32_t>(id);
+  }
+
+  void decode(std::span<const std::vector<std::int32_t>> prompts, std::size_t first, const GenerateOptions& options,
+              const OnToken& on_token, std::span<Generated> results) {
+    struct Row {
+      std::int64_t row;
+      std::vector<std::int32_t> history;  // prompt and output
+      std::int32_t next;
+    };
+    std::vector<Row> active;
+    // True while the row goes on: its token is taken over and the next pass will compute it.
+    const auto accept = [&](Row& r, std::int32_t id) {
+      Generated& result = results[static_cast<std::size_t>(r.row)];
+      if (std::find(options.eos_token_id.begin(), options.eos_token_id.end(), id) != options.eos_token_id.end()) {
+        result.stop_reason = StopReason::eos;
+        return false;
+      }
+      result.ids.push_back(id);
+      r.history.push_back(id);
+      r.next = id;
+      if (on_token && !on_token(first + static_cast<std::size_t>(r.row), result.ids)) {
+        result.stop_reason = StopReason::callback;
+        return false;
+      }
+      if (std::cmp_equal(result.ids.size(), options.max_new_tokens)) return false;
+      if (length_[static_cast<std::size_t>(r.row)] == options_.context_length) {
+        result.stop_reason = StopReason::context;
+        return false;
+      }
+      return true;
+    };
+    for (std::size_t i = 0; i < prompts.size(); ++i) {
+      Row r{static_cast<std::int64_t>(i), prompts[i], 0};
+      reset(r.row);
+      append(r.row, prompts[i]);
+      if (accept(r, choose(first + i, 0, r.history, 0, options))) active.push_back(std::move(r));
+    }
+    std::vector<std::int64_t> rows;
+    for (std::int64_t step = 1; !active.empty(); ++step) {
+      rows.clear();
+      for (const Row& r : active) {
+        stage(static_cast<std::int64_t>(rows.size()), r.row, r.next);
+        rows.push_back(static_cast<std::int64_t>(rows.size()));
+      }
+      forward(static_cast<std::int64_t>(rows.size()));
+      head(rows);
+      std::size_t kept = 0;
+      for (std::size_t i = 0; i < active.size(); ++i) {
+        Row& r = active[i];
+        const std::int32_t id = choose(first + static_cast<std::size_t>(r.row), static_cast<std::int64_t>(i), r.history, step, options);
+        if (!accept(r, id)) continue;
+        if (kept != i) active[kept] = std::move(r);
+        ++kept;
+      }
+      active.resize(kept);
+    }
+  }
+
+  Cpu cpu_;
+  ModelView<E> model_;
+  GeneratorOptions options_;
+  Arena arena_;
+  AdapterView<E> adapter_;
+  ForwardContext<E> context_;
+  std::vector<std::int64_t> length_;  // tokens in the cache, by row
+};
+
+}  // namespace v0
+}  // namespace expert

@@ -1,0 +1,358 @@
+// The loop over forward, loss, backward and optimizer: batches of tokens -> an updated adapter (or base, under FullFineTune).
+#pragma once
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "expert/backward.hpp"
+#include "expert/core/arena.hpp"
+#include "expert/core/batch.hpp"
+#include "expert/core/config.hpp"
+#include "expert/core/error.hpp"
+#include "expert/core/random.hpp"
+#include "expert/loss.hpp"
+#include "expert/optimizer.hpp"
+#include "expert/plan/memory.hpp"
+#include "expert/weights.hpp"
+
+namespace expert {
+inline namespace v0 {
+
+inline constexpr ErrorCode batch_too_long{301, "a packed row is longer than the compiled plan"};
+inline constexpr ErrorCode token_out_of_range{302, "a token of the batch is out of range"};
+inline constexpr ErrorCode not_finite{303, "the loss or the gradient is not a finite number"};
+inline constexpr ErrorCode dropout_needs_policy{304, "dropout > 0 with DoRA needs a second base product"};
+inline constexpr ErrorCode no_loss_tokens{309, "no token of the batch bears loss"};
+
+struct TrainerOptions {
+  OptimizerOptions optimizer;
+  float dropout = 0;
+  std::uint64_t seed = 42;
+};
+
+struct StepResult {
+  std::int64_t step = 0;  // optimizer steps done, this one included
+  double loss = 0;        // mean over the loss tokens of the step
+  double grad_norm = 0;   // before clipping
+  double learning_rate = 0;
+  std::int64_t tokens = 0, loss_tokens = 0;
+};
+
+// Holds parameters, gradients, moments and activations in one arena laid out by TrainingPlan<E>; after construction nothing
+// allocates. Losses are sums over all micro-batches divided by the global number of labels.
+template <class E>
+class Trainer {
+ public:
+  using T = typename E::compute::type;
+  using M = typename E::model;
+  using Plan = TrainingPlan<E>;
+  static constexpr std::int64_t max_tokens = Plan::max_tokens;
+
+  // Weights are checked already (weights.hpp). `layout` is for the tests of the plan. Throws EXPERT-E304 and std::bad_alloc.
+  Trainer(CpuDevice& device, const Weights<E>& weights, TrainerOptions options, Arena::Layout layout = Arena::Layout::packed)
+      : cpu_(device.cpu()), model_(weights.view()), options_(options), arena_(Plan::regions(max_tokens), layout) {
+    if (options.dropout > 0 && E::adapter::is_dora && !E::adapter::dropout_product)
+      throw Error(dropout_needs_policy, {.where = "/base_models/0/adapters/0/dropout",
+                                         .expected = "0",
+                                         .got = std::to_string(options.dropout),
+                                         .fix = "Set dropout to 0, or compile DoRAWithDropout<r> in place of DoRA<r>"});
+    float* p = parameters();
+    std::fill_n(floats(Plan::gradients), trainable_parameters<E>, 0.0f);
+    std::fill_n(floats(Plan::first_moment), trainable_parameters<E>, 0.0f);
+    std::fill_n(floats(Plan::second_moment), trainable_parameters<E>, 0.0f);
+    if constexpr (E::tuning::trains_base) weights.copy_base(p);
+    context_.rope = make_rope_table<E>(E::packing::max_seq_length, floats(Plan::rope_tables));
+    context_.unpacked = at(Plan::unpacked_weights);
+    context_.dropped = at(Plan::dropped);
+    context_.dropped_rest = at(Plan::dropped_rest);
+    if constexpr (detail::adapts<E>) {
+      if constexpr (E::adapter::is_dora) row_squares();
+      initialise_adapter(p);
+      adapter_ = {compute_values(), floats(Plan::dora_norm), floats(Plan::dora_scale), options.dropout, options.seed, 0};
+      context_.adapter = &adapter_;
+    }
+    context_.model = &model_;
+    parameters_changed();
+  }
+  Trainer(const Trainer&) = delete;
+  Trainer& operator=(const Trainer&) = delete;
+
+  // Flat f32 arrays in the layout of AdapterLayout<E> (or BaseLayout<E>). After writing parameters call parameters_changed().
+  float* parameters() const { return floats(Plan::parameters); }
+  float* gradients() const { return floats(Plan::gradients); }
+  float* first_moment() const { return floats(Plan::first_moment); }
+  float* second_moment() const { return floats(Plan::second_moment); }
+  static std::vector<NamedSlice> slices() {
+    if constexpr (E::tuning::trains_base) {
+      return BaseLayout<E>::slices();
+    } else {
+      return AdapterLayout<E>::slices();
+    }
+  }
+  const Arena& arena() const { return arena_; }
+  std::int64_t steps_done() const { return step_; }
+
+  // Recomputes what depends on the parameters: the compute copy, the views of a trained base, DoRA's norms and scales.
+  void parameters_changed() noexcept {
+    const float* p = parameters();
+    if constexpr (!std::is_same_v<T, float>) {
+      T* copy = at(Plan::compute_copy);
+      parallel_pieces(cpu_, trainable_parameters<E>, std::int64_t{1} << 14, [&](std::int64_t first, std::int64_t count) {
+        for (std::int64_t i = first; i < first + count; ++i) copy[i] = T(p[i]);
+      });
+    }
+    if constexpr (E::tuning::trains_base) bind_base<E>(model_, compute_values());
+    if constexpr (detail::adapts<E>)
+      refresh_dora<E>(cpu_, model_, p, floats(Plan::dora_weight_square), floats(Plan::dora_product), context_.unpacked,
+                      floats(Plan::dora_norm), floats(Plan::dora_scale));
+  }
+
+  // Loss of the batch (sum over its loss tokens), with `scale` times its gradient added to gradients().
+  // Rows go through in sub-batches of at most max_tokens tokens. Throws EXPERT-E301 and E302.
+  double accumulate(const TokenBatch& batch, float scale) {
+    check(batch);
+    double loss = 0;
+    for (std::int64_t row = 0; row < batch.rows();) {
+      std::int64_t end = row + 1;
+      const auto begin_of = [&](std::int64_t i) { return batch.row_begin[static_cast<std::size_t>(i)]; };
+      while (end < batch.rows() && begin_of(end + 1) - begin_of(row) <= max_tokens) ++end;
+      loss += sub_batch(batch, begin_of(row), begin_of(end) - begin_of(row), scale);
+      row = end;
+    }
+    return loss;
+  }
+
+  // Clips, updates, and clears the gradients. Throws EXPERT-E303, leaving the parameters as they were.
+  double update(double learning_rate) {
+    const OptimizerOptions& o = options_.optimizer;
+    const double norm = global_norm(cpu_, gradients(), trainable_parameters<E>);
+    if (!std::isfinite(norm)) {
+      std::fill_n(gradients(), trainable_parameters<E>, 0.0f);
+      throw Error(not_finite, {.where = "step " + std::to_string(step_ + 1),
+                               .got = "gradient norm " + std::to_string(norm),
+                               .fix = "Lower learning_rate; the parameters are those of the step before"});
+    }
+    ++step_;
+    const double clip = clip_coefficient(norm, o.max_grad_norm);
+    for_each_decay_group([&](std::int64_t first, std::int64_t count, bool decays) {
+      OptimizerOptions group = o;
+      if (!decays) group.weight_decay = 0;
+      adamw_update(cpu_, group, step_, learning_rate, clip, count, parameters() + first, gradients() + first, first_moment() + first,
+                   second_moment() + first);
+    });
+    std::fill_n(gradients(), trainable_parameters<E>, 0.0f);
+    tokens_in_step_ = 0;
+    adapter_.step = static_cast<std::uint32_t>(step_);
+    parameters_changed();
+    return norm;
+  }
+
+  // One optimizer step over all micro-batches. Throws what accumulate and update throw, and EXPERT-E309.
+  StepResult step(std::span<const TokenBatch> micro_batches, double learning_rate) {
+    StepResult result;
+    for (const TokenBatch& batch : micro_batches) {
+      check(batch);
+      result.tokens += batch.tokens();
+      result.loss_tokens += batch.loss_tokens();
+    }
+    if (result.loss_tokens == 0)
+      throw Error(no_loss_tokens, {.where = "step " + std::to_string(step_ + 1), .fix = "Check the dataset's completion field"});
+    const auto count = static_cast<double>(result.loss_tokens);
+    for (const TokenBatch& batch : micro_batches) result.loss += accumulate(batch, static_cast<float>(1 / count));
+    result.loss /= count;
+    result.grad_norm = update(learning_rate);
+    result.step = step_;
+    result.learning_rate = learning_rate;
+    return result;
+  }
+
+  // Mean loss over the loss tokens, without dropout and without gradients of the parameters being kept.
+  double evaluate(const TokenBatch& batch) {
+    const float dropout = std::exchange(adapter_.dropout, 0.0f);
+    check(batch);
+    double loss = 0;
+    for (std::int64_t row = 0; row < batch.rows(); ++row) {
+      const std::int64_t first = batch.row_begin[static_cast<std::size_t>(row)];
+      const std::int64_t n = batch.row_begin[static_cast<std::size_t>(row) + 1] - first;
+      forward(batch, first, n);
+      loss += loss_of(batch, first, n, 0.0f, nullptr);
+    }
+    adapter_.dropout = dropout;
+    return loss / static_cast<double>(std::max<std::int64_t>(1, batch.loss_tokens()));
+  }
+
+  // Hidden rows after the final norm for tokens [first, first + n) of the batch, in final_hidden(). For tests and research.
+  void forward(const TokenBatch& batch, std::int64_t first, std::int64_t n) noexcept {
+    auto* keys = arena_.at<KeyRanges>(Plan::key_ranges);
+    const auto begin = static_cast<std::int32_t>(first);
+    for (std::int64_t i = 0; i < n; ++i) {
+      const KeyRanges& r = batch.keys[static_cast<std::size_t>(first + i)];
+      keys[i] = {r.p0 == r.p1 ? 0 : r.p0 - begin, r.p0 == r.p1 ? 0 : r.p1 - begin, r.d0 - begin, r.d1 - begin};
+    }
+    tokens_ = {n, batch.input_ids.data() + first, batch.positions.data() + first, keys, nullptr, tokens_in_step_};
+    embed<E>(cpu_, model_, tokens_, layer(0).x);
+    for (std::int64_t l = 0; l < M::num_hidden_layers; ++l) layer_forward<E>(cpu_, context_, l, tokens_, layer(l));
+    rms_norm_forward(cpu_, n, M::hidden_size, static_cast<float>(M::rms_norm_eps), layer(M::num_hidden_layers - 1).x_out,
+                     M::hidden_size, model_.norm, at(Plan::final_norm), M::hidden_size, final_rstd());
+  }
+  const T* final_hidden() const { return at(Plan::final_norm); }
+  const ModelView<E>& model() const { return model_; }
+
+  // The buffers of one layer: what the forward pass left there (tests compare every intermediate).
+  LayerBuffers<E> layer(std::int64_t l) const noexcept {
+    using S = detail::Sizes<E>;
+    const std::int64_t n = max_tokens;
+    const auto slice = [&](std::size_t region, std::int64_t width) { return at(region) + l * n * width; };
+    LayerBuffers<E> b{slice(Plan::residual, S::C), slice(Plan::input_norm, S::C), slice(Plan::q, S::Q), slice(Plan::k, S::KV),
+                      slice(Plan::v, S::KV), slice(Plan::q_rotated, S::Q), slice(Plan::k_rotated, S::KV), slice(Plan::v_scaled, S::KV),
+                      slice(Plan::context, S::Q), slice(Plan::o, S::C), slice(Plan::residual_mid, S::C), slice(Plan::post_norm, S::C),
+                      slice(Plan::gate, S::F), slice(Plan::up, S::F), slice(Plan::activation, S::F), slice(Plan::down, S::C),
+                      slice(Plan::residual, S::C) + n * S::C, nullptr, nullptr, nullptr, nullptr, nullptr, {}, {}};
+    float* statistics = floats(Plan::row_statistics) + l * n * (2 + S::H + S::K);
+    b.rstd_input = statistics;
+    b.rstd_post = statistics + n;
+    b.rstd_q = statistics + 2 * n;
+    b.rstd_k = statistics + (2 + S::H) * n;
+    b.lse = floats(Plan::log_sum_exp) + l * n * S::H;
+    if constexpr (detail::adapts<E>) {
+      std::int64_t target = l * S::targets;
+      for (const Projection p : all_projections) {
+        if (!E::adapter::targets(p)) continue;
+        b.rank_rows[index_of(p)] = at(Plan::rank_rows) + target++ * n * S::R;
+        if constexpr (E::adapter::dropout_product)
+          b.branch[index_of(p)] = at(Plan::dropout_branch) + AdapterLayout<E>::output_offset(l, p) * n;
+      }
+    }
+    return b;
+  }
+
+ private:
+  T* at(std::size_t region) const { return arena_.at<T>(region); }
+  float* floats(std::size_t region) const { return arena_.at<float>(region); }
+  T* compute_values() const {
+    if constexpr (std::is_same_v<T, float>) {
+      return parameters();
+    } else {
+      return at(Plan::compute_copy);
+    }
+  }
+  float* final_rstd() const {
+    using S = detail::Sizes<E>;
+    return floats(Plan::row_statistics) + S::L * (2 + S::H + S::K) * max_tokens;
+  }
+
+  // transformers' rule (Trainer.get_decay_parameter_names): every tensor decays but the weights of norms.
+  template <class F>
+  static void for_each_decay_group(F&& f) {
+    if constexpr (E::tuning::trains_base) {
+      using B = BaseLayout<E>;
+      f(B::embed_tokens, B::layers, true);
+      for (std::int64_t l = 0; l < M::num_hidden_layers; ++l) {
+        f(B::at(l, Projection::q_proj), B::projections_size, true);
+        f(B::input_layernorm(l), B::layer_size - B::projections_size, false);
+      }
+      f(B::norm, M::hidden_size, false);
+      if (!M::tie_word_embeddings) f(B::lm_head, M::vocab_size * M::hidden_size, true);
+    } else {
+      f(0, trainable_parameters<E>, true);
+    }
+  }
+
+  void check(const TokenBatch& batch) const {
+    for (std::int64_t row = 0; row < batch.rows(); ++row) {
+      const std::int64_t n = batch.row_begin[static_cast<std::size_t>(row) + 1] - batch.row_begin[static_cast<std::size_t>(row)];
+      if (n > E::packing::max_seq_length)
+        throw Error(batch_too_long, {.where = "row " + std::to_string(row),
+                                     .expected = "at most " + std::to_string(E::packing::max_seq_length) + " tokens",
+                                     .got = std::to_string(n),
+                                     .fix = "Pack with the expert's max_seq_length"});
+    }
+    for (std::size_t i = 0; i < batch.input_ids.size(); ++i) {
+      const std::int64_t id = batch.input_ids[i], label = batch.labels[i], position = batch.positions[i];
+      if (id < 0 || id >= M::vocab_size || (label != ignore_index && (label < 0 || label >= M::vocab_size)) || position < 0 ||
+          position >= E::packing::max_seq_length)
+        throw Error(token_out_of_range,
+                    {.where = "token " + std::to_string(i),
+                     .expected = "an id below " + std::to_string(M::vocab_size) + " and a position below " +
+                                 std::to_string(E::packing::max_seq_length),
+                     .got = "id " + std::to_string(id) + ", label " + std::to_string(label) + ", position " + std::to_string(position),
+                     .fix = "Use the tokenizer that belongs to the model"});
+    }
+  }
+
+  double loss_of(const TokenBatch& batch, std::int64_t first, std::int64_t n, float scale, float* d_lm_head) noexcept {
+    const LossBuffers<T> b{at(Plan::loss_rows), at(Plan::d_loss_rows), at(Plan::logits), floats(Plan::losses),
+                           arena_.at<std::int32_t>(Plan::loss_index), arena_.at<std::int32_t>(Plan::labels),
+                           std::min(E::loss::chunk_rows, max_tokens), context_.unpacked};
+    return loss_forward_backward(cpu_, n, model_.lm_head, at(Plan::final_norm), batch.labels.data() + first, scale, b,
+                                 at(Plan::d_final), d_lm_head);
+  }
+
+  double sub_batch(const TokenBatch& batch, std::int64_t first, std::int64_t n, float scale) noexcept {
+    constexpr std::int64_t C = M::hidden_size;
+    using B = BaseLayout<E>;
+    forward(batch, first, n);
+    float* d_lm_head = nullptr;
+    if constexpr (E::tuning::trains_base) d_lm_head = gradients() + B::lm_head;
+    const double loss = loss_of(batch, first, n, scale, d_lm_head);
+    BackwardBuffers<E> back{at(Plan::d_residual), at(Plan::d_norm), at(Plan::d_wide), at(Plan::d_wide2), at(Plan::d_q), at(Plan::d_k),
+                            at(Plan::d_v), at(Plan::d_context), at(Plan::d_rank), at(Plan::d_branch), floats(Plan::norm_partials),
+                            gradients()};
+    const T* last = layer(M::num_hidden_layers - 1).x_out;
+    if constexpr (E::tuning::trains_base)
+      rms_norm_weight_backward(cpu_, n, C, last, final_rstd(), at(Plan::d_final), gradients() + B::norm, back.norm_partials,
+                               norm_chunk_rows);
+    rms_norm_backward(cpu_, n, C, last, C, model_.norm, final_rstd(), at(Plan::d_final), C, back.d_x, C, false);
+    for (std::int64_t l = M::num_hidden_layers - 1; l >= 0; --l)
+      layer_backward<E>(cpu_, context_, l, tokens_, layer(l), back, l > 0 || E::tuning::trains_base);
+    if constexpr (E::tuning::trains_base)
+      embedding_backward(cpu_, n, C, tokens_.input_ids, back.d_x, gradients() + B::embed_tokens);
+    tokens_in_step_ += n;
+    return loss;
+  }
+
+  void row_squares() {
+    for (std::int64_t l = 0; l < M::num_hidden_layers; ++l)
+      for (const Projection p : all_projections)
+        if (E::adapter::targets(p))
+          weight_row_squares(cpu_, model_.layers[static_cast<std::size_t>(l)][p],
+                             floats(Plan::dora_weight_square) + AdapterLayout<E>::output_offset(l, p), context_.unpacked);
+  }
+
+  // PEFT's defaults: A is kaiming_uniform with a = sqrt(5), which is U(-1/sqrt(in), 1/sqrt(in)); B is zero; m is ||W||.
+  void initialise_adapter(float* p) {
+    using L = AdapterLayout<E>;
+    std::fill_n(p, L::size, 0.0f);
+    for (std::int64_t l = 0; l < M::num_hidden_layers; ++l)
+      for (const Projection q : all_projections) {
+        if (!E::adapter::targets(q)) continue;
+        const auto offsets = L::at(l, q);
+        const std::int64_t in = in_features<M>(q), out = out_features<M>(q);
+        const RandomStream stream(options_.seed, Purpose::init_lora_a, 0, static_cast<std::uint32_t>(l * 8 + static_cast<std::int64_t>(q)));
+        const float bound = 1 / std::sqrt(static_cast<float>(in));
+        for (std::int64_t i = 0; i < E::adapter::r * in; ++i)
+          p[offsets.a + i] = (2 * stream.uniform(static_cast<std::uint64_t>(i)) - 1) * bound;
+        if constexpr (E::adapter::is_dora) {
+          const float* square = floats(Plan::dora_weight_square) + L::output_offset(l, q);
+          for (std::int64_t i = 0; i < out; ++i) p[offsets.magnitude + i] = std::sqrt(square[i]);
+        }
+      }
+  }
+
+  Cpu cpu_;
+  ModelView<E> model_;
+  TrainerOptions options_;
+  Arena arena_;
+  AdapterView<E> adapter_;
+  ForwardContext<E> context_;
+  TokenView tokens_;
+  std::int64_t step_ = 0, tokens_in_step_ = 0;
+};
+
+}  // namespace v0
+}  // namespace expert

@@ -1,0 +1,267 @@
+// 2. A Hugging Face model directory -> checked weights in the types in which an expert uses them.
+// Everything is checked before any arithmetic: config.json against the model policy, presence, shape and dtype of every tensor,
+// and that no number is NaN or infinite.
+#pragma once
+#include <cstdint>
+#include <cstring>
+#include <deque>
+#include <filesystem>
+#include <memory>
+#include <new>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "expert/core/config.hpp"
+#include "expert/core/dtype.hpp"
+#include "expert/core/error.hpp"
+#include "expert/core/limits.hpp"
+#include "expert/cpu/ops.hpp"
+#include "expert/forward.hpp"
+#include "expert/io/checkpoint_dir.hpp"
+#include "expert/io/hf_config.hpp"
+#include "expert/plan/parameters.hpp"
+#include "expert/plan/tensors.hpp"
+
+namespace expert {
+inline namespace v0 {
+
+inline constexpr ErrorCode config_differs{238, "the checkpoint is not the model that this expert was compiled for"};
+inline constexpr ErrorCode quantization_not_built{239, "this quantisation is declared but not built yet"};
+
+// One line for each field of config.json that differs from the model or rope policy; empty when the checkpoint fits.
+template <class E>
+std::vector<Error> check_config(const HfConfig& config, const std::string& file) {
+  using M = typename E::model;
+  std::vector<Error> found;
+  const auto compare = [&](const char* key, auto in_file, auto compiled) {
+    if (in_file == compiled) return;
+    const auto text = [](auto v) {
+      if constexpr (std::is_same_v<decltype(v), bool>) {
+        return std::string(v ? "true" : "false");
+      } else {
+        char buffer[32];
+        std::snprintf(buffer, sizeof buffer, "%.10g", static_cast<double>(v));
+        return std::string(buffer);
+      }
+    };
+    found.emplace_back(config_differs, ErrorDetail{.file = file,
+                                                   .where = std::string("/") + key,
+                                                   .expected = text(compiled) + " (model " + std::string(M::name) + ")",
+                                                   .got = text(in_file),
+                                                   .fix = "Use the checkpoint of that model, or compile HfDecoder<...> with these sizes"});
+  };
+  compare("hidden_size", config.hidden_size, M::hidden_size);
+  compare("num_hidden_layers", config.num_hidden_layers, M::num_hidden_layers);
+  compare("num_attention_heads", config.num_attention_heads, M::num_attention_heads);
+  compare("num_key_value_heads", config.num_key_value_heads, M::num_key_value_heads);
+  compare("head_dim", config.head_dim, M::head_dim);
+  compare("intermediate_size", config.intermediate_size, M::intermediate_size);
+  compare("vocab_size", config.vocab_size, M::vocab_size);
+  compare("max_position_embeddings", config.max_position_embeddings, M::max_position_embeddings);
+  compare("tie_word_embeddings", config.tie_word_embeddings, M::tie_word_embeddings);
+  compare("rms_norm_eps", config.rms_norm_eps, M::rms_norm_eps);
+  compare("rope_theta", config.rope.rope_theta, M::rope_theta);
+  if (config.rope.rope_type != "default" && config.rope.rope_type != E::rope::type)
+    found.emplace_back(config_differs, ErrorDetail{.file = file,
+                                                   .where = "/rope_parameters/rope_type",
+                                                   .expected = "\"default\" or " + expert::quoted(E::rope::type),
+                                                   .got = expert::quoted(config.rope.rope_type),
+                                                   .fix = "Compile the expert with the rope policy of the checkpoint"});
+  return found;
+}
+
+namespace detail {
+
+struct AlignedDelete {
+  void operator()(std::byte* p) const noexcept { ::operator delete(p, std::align_val_t{64}); }
+};
+using AlignedBytes = std::unique_ptr<std::byte, AlignedDelete>;
+inline AlignedBytes allocate_aligned(std::int64_t bytes) {
+  return AlignedBytes(static_cast<std::byte*>(::operator new(static_cast<std::size_t>(bytes), std::align_val_t{64})));
+}
+
+// Element i of a tensor of any of the three dtypes, at any alignment.
+inline float element(const TensorView& t, std::int64_t i) {
+  if (t.dtype == DType::F32) {
+    float x;
+    std::memcpy(&x, t.data + 4 * i, 4);
+    return x;
+  }
+  std::uint16_t bits;
+  std::memcpy(&bits, t.data + 2 * i, 2);
+  return t.dtype == DType::BF16 ? float(bf16::from_bits(bits)) : float(f16::from_bits(bits));
+}
+
+}  // namespace detail
+
+// The base model of an expert. Tensors stay where the file maps them when their dtype is usable as it is (f32 and bf16 in
+// Compute<f32>, bf16 in Compute<bf16>); the rest is converted, or quantised tensor by tensor, once at load.
+template <class E>
+class Weights {
+ public:
+  using M = typename E::model;
+  using T = typename E::compute::type;
+
+  const ModelView<E>& view() const { return view_; }
+  const HfConfig& config() const { return config_; }
+  const std::filesystem::path& directory() const { return directory_; }
+  // Bytes that do not lie in the mapped files.
+  std::int64_t owned_bytes() const { return owned_bytes_; }
+
+  // Every tensor as f32 into the layout of BaseLayout<E>, for full fine-tuning.
+  void copy_base(float* flat) const {
+    for (const NamedSlice& slice : BaseLayout<E>::slices()) {
+      const TensorView& tensor = *checkpoint_.find(slice.name);
+      for (std::int64_t i = 0; i < slice.size; ++i) flat[slice.offset + i] = detail::element(tensor, i);
+    }
+  }
+
+ private:
+  template <class E2>
+  friend Weights<E2> load_weights(const std::filesystem::path&, CpuDevice&, const Limits&);
+  Weights(std::filesystem::path directory, HfConfig config, Checkpoint checkpoint)
+      : directory_(std::move(directory)), config_(std::move(config)), checkpoint_(std::move(checkpoint)) {}
+
+  std::byte* own(std::int64_t bytes) {
+    owned_.push_back(detail::allocate_aligned(bytes));
+    owned_bytes_ += bytes;
+    return owned_.back().get();
+  }
+  const T* vector(const std::string& name) {
+    const TensorView& t = *checkpoint_.find(name);
+    T* out = reinterpret_cast<T*>(own(t.elements() * std::int64_t{sizeof(T)}));
+    for (std::int64_t i = 0; i < t.elements(); ++i) out[i] = T(detail::element(t, i));
+    return out;
+  }
+  // The tensor as f32 or bf16: mapped when it can be, else converted to the compute type.
+  MatrixView matrix(Cpu& cpu, const std::string& name) {
+    const TensorView& t = *checkpoint_.find(name);
+    MatrixView view{.data = t.data, .out = t.shape[0], .in = t.shape[1]};
+    const bool usable = t.dtype == DType::BF16 || (t.dtype == DType::F32 && std::is_same_v<T, float>);
+    view.storage = t.dtype == DType::BF16 ? Storage::bf16 : Storage::f32;
+    if (usable && reinterpret_cast<std::uintptr_t>(t.data) % static_cast<std::uintptr_t>(bytes_of(t.dtype)) == 0) return view;
+    T* out = reinterpret_cast<T*>(own(t.elements() * std::int64_t{sizeof(T)}));
+    parallel_pieces(cpu, t.elements(), std::int64_t{1} << 16, [&](std::int64_t first, std::int64_t count) {
+      for (std::int64_t i = first; i < first + count; ++i) out[i] = T(detail::element(t, i));
+    });
+    view.data = out;
+    view.storage = std::is_same_v<T, float> ? Storage::f32 : Storage::bf16;
+    return view;
+  }
+  MatrixView projection(Cpu& cpu, const std::string& name) {
+    if constexpr (E::quant::kind == WeightKind::as_checkpoint) {
+      return matrix(cpu, name);
+    } else {
+      const TensorView& t = *checkpoint_.find(name);
+      const std::int64_t out = t.shape[0], in = t.shape[1], n = out * in;
+      MatrixView view{.out = out, .in = in};
+      if constexpr (E::quant::kind == WeightKind::int8_rows) {
+        auto* codes = reinterpret_cast<std::int8_t*>(own(n));
+        auto* absmax = reinterpret_cast<float*>(own(out * std::int64_t{sizeof(float)}));
+        std::vector<float> row(static_cast<std::size_t>(in));
+        for (std::int64_t i = 0; i < out; ++i) {
+          for (std::int64_t j = 0; j < in; ++j) row[static_cast<std::size_t>(j)] = detail::element(t, i * in + j);
+          reference::quantize_int8_row(row.data(), in, codes + i * in, absmax[i]);
+        }
+        view.storage = Storage::int8;
+        view.data = codes;
+        view.row_absmax = absmax;
+      } else {
+        constexpr std::int64_t block = E::quant::block_size;
+        const std::int64_t blocks = (n + block - 1) / block;
+        auto* packed = reinterpret_cast<std::uint8_t*>(own((n + 1) / 2));
+        auto* codes = reinterpret_cast<std::uint8_t*>(own(blocks));
+        auto* nested = reinterpret_cast<float*>(own((blocks + nested_block_size - 1) / nested_block_size * std::int64_t{sizeof(float)}));
+        std::vector<float> absmax(static_cast<std::size_t>(blocks));
+        parallel_pieces(cpu, blocks, 64, [&](std::int64_t first, std::int64_t count) {
+          float values[block];
+          for (std::int64_t b = first; b < first + count; ++b) {
+            const std::int64_t begin = b * block, size = std::min(block, n - begin);
+            for (std::int64_t i = 0; i < size; ++i) values[i] = detail::element(t, begin + i);
+            reference::quantize_4bit_block(nf4_code, values, size, packed + begin / 2, absmax[static_cast<std::size_t>(b)]);
+          }
+        });
+        view.storage = Storage::nf4;
+        view.data = packed;
+        view.block_size = block;
+        view.scales = {nullptr, codes, nested, 0};
+        reference::quantize_scales(absmax.data(), blocks, codes, nested, view.scales.offset);
+      }
+      return view;
+    }
+  }
+  void build(Cpu& cpu) {
+    view_.embed_tokens = matrix(cpu, "model.embed_tokens.weight");
+    view_.lm_head = M::tie_word_embeddings ? view_.embed_tokens : matrix(cpu, "lm_head.weight");
+    view_.norm = vector("model.norm.weight");
+    for (std::int64_t l = 0; l < M::num_hidden_layers; ++l) {
+      const std::string prefix = "model.layers." + std::to_string(l) + ".";
+      auto& layer = view_.layers[static_cast<std::size_t>(l)];
+      for (const Projection p : all_projections)
+        layer.projections[index_of(p)] = projection(cpu, prefix + std::string(module_path(p)) + ".weight");
+      layer.input_layernorm = vector(prefix + "input_layernorm.weight");
+      layer.post_attention_layernorm = vector(prefix + "post_attention_layernorm.weight");
+      layer.q_norm = vector(prefix + "self_attn.q_norm.weight");
+      layer.k_norm = vector(prefix + "self_attn.k_norm.weight");
+    }
+  }
+
+  std::filesystem::path directory_;
+  HfConfig config_;
+  Checkpoint checkpoint_;
+  ModelView<E> view_;
+  std::vector<detail::AlignedBytes> owned_;
+  std::int64_t owned_bytes_ = 0;
+};
+
+// Throws the first of the errors that it finds (23x, 22x, 20x, 21x); check_model lists all of them.
+template <class E>
+std::vector<Error> check_model(const HfConfig& config, const Checkpoint& checkpoint, const std::string& config_file) {
+  std::vector<Error> found = check_config<E>(config, config_file);
+  if (found.empty()) found = check_tensors(checkpoint, model_tensors<typename E::model>());
+  if (found.empty()) found = check_finite(checkpoint);
+  return found;
+}
+
+template <class E>
+Weights<E> load_weights(const std::filesystem::path& directory, CpuDevice& device, const Limits& limits = default_limits) {
+  if constexpr (E::quant::kind == WeightKind::int4_affine)
+    throw Error(quantization_not_built, {.where = "/base_models/0/quantization", .got = std::string(E::quant::quantization), .fix = "Compile Int4Quant"});
+  const auto config_file = directory / "config.json";
+  HfConfig config = read_hf_config(config_file, limits);
+  Checkpoint checkpoint = Checkpoint::open(directory, limits);
+  const std::vector<Error> found = check_model<E>(config, checkpoint, config_file.string());
+  if (!found.empty()) throw found.front();
+  Weights<E> weights(directory, std::move(config), std::move(checkpoint));
+  Cpu cpu = device.cpu();
+  weights.build(cpu);
+  return weights;
+}
+
+// Points every weight of the view into a flat array in the layout of BaseLayout<E>: the base of full fine-tuning.
+template <class E>
+void bind_base(ModelView<E>& view, const typename E::compute::type* flat) noexcept {
+  using M = typename E::model;
+  using B = BaseLayout<E>;
+  using T = typename E::compute::type;
+  constexpr Storage storage = std::is_same_v<T, float> ? Storage::f32 : Storage::bf16;
+  const auto matrix = [&](std::int64_t offset, std::int64_t out, std::int64_t in) {
+    return MatrixView{.data = flat + offset, .out = out, .in = in, .storage = storage};
+  };
+  view.embed_tokens = matrix(B::embed_tokens, M::vocab_size, M::hidden_size);
+  view.lm_head = matrix(B::lm_head, M::vocab_size, M::hidden_size);
+  view.norm = flat + B::norm;
+  for (std::int64_t l = 0; l < M::num_hidden_layers; ++l) {
+    auto& layer = view.layers[static_cast<std::size_t>(l)];
+    for (const Projection p : all_projections)
+      layer.projections[index_of(p)] = matrix(B::at(l, p), out_features<M>(p), in_features<M>(p));
+    layer.input_layernorm = flat + B::input_layernorm(l);
+    layer.post_attention_layernorm = flat + B::post_attention_layernorm(l);
+    layer.q_norm = flat + B::q_norm(l);
+    layer.k_norm = flat + B::k_norm(l);
+  }
+}
+
+}  // namespace v0
+}  // namespace expert
