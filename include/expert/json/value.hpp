@@ -124,9 +124,25 @@ class Json {
   const Json* at_pointer(std::string_view pointer) const;
 
   // Replaces the member or appends it. A null value becomes an object first. Throws E216 on other kinds.
-  Json& set(std::string_view key, Json value);
+  // noinline, here and below: g++ 12 would warn of the variant's unset alternatives in every caller.
+  [[gnu::noinline]] Json& set(std::string_view key, Json value) {
+    if (is_null()) value_ = detail::JsonObject{};
+    auto* object = std::get_if<detail::JsonObject>(&value_);
+    if (!object) wrong_kind("an object");
+    if (const Json* found = object->find(key))
+      const_cast<Json&>(*found) = std::move(value);  // find() serves the const interface; the member is ours
+    else
+      object->append(std::string(key), std::move(value));
+    return *this;
+  }
   // Appends an item. A null value becomes an array first. Throws E216 on other kinds.
-  Json& push(Json value);
+  [[gnu::noinline]] Json& push(Json value) {
+    if (is_null()) value_ = Array{};
+    auto* array = std::get_if<Array>(&value_);
+    if (!array) wrong_kind("an array");
+    array->push_back(std::move(value));
+    return *this;
+  }
 
   // Compact, or one item per line with `indent` spaces. Doubles are the shortest text that reads back to the same bits,
   // with
@@ -285,25 +301,6 @@ inline const Json* Json::at_pointer(std::string_view pointer) const {
     at = at->find(key);
   }
   return at;
-}
-
-inline Json& Json::set(std::string_view key, Json value) {
-  if (is_null()) value_ = detail::JsonObject{};
-  auto* object = std::get_if<detail::JsonObject>(&value_);
-  if (!object) wrong_kind("an object");
-  if (const Json* found = object->find(key))
-    const_cast<Json&>(*found) = std::move(value);  // find() serves the const interface; the member is ours
-  else
-    object->append(std::string(key), std::move(value));
-  return *this;
-}
-
-inline Json& Json::push(Json value) {
-  if (is_null()) value_ = Array{};
-  auto* array = std::get_if<Array>(&value_);
-  if (!array) wrong_kind("an array");
-  array->push_back(std::move(value));
-  return *this;
 }
 
 inline std::string Json::dump(int indent) const {
