@@ -22,6 +22,7 @@
 #include "expert/io/hf_config.hpp"
 #include "expert/plan/parameters.hpp"
 #include "expert/plan/tensors.hpp"
+#include "expert/policy/quant.hpp"
 
 namespace expert {
 inline namespace v0 {
