@@ -29,7 +29,6 @@ struct Field {
   Value value;
   Presence presence = Presence::stated;
 };
-using Fields = std::span<const Field>;
 
 template <class P>
 concept HasSlot = requires { typename P::slot; };
