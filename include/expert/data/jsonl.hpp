@@ -16,6 +16,7 @@ inline namespace v0 {
 
 inline constexpr ErrorCode line_not_json{252, "a line is not valid JSON"};
 inline constexpr ErrorCode line_not_object{253, "a line is not a JSON object"};
+inline constexpr ErrorCode file_without_rows{256, "a data file has no rows"};
 
 // One object of the file.
 struct JsonRow {
@@ -76,6 +77,16 @@ class JsonlReader {
   Limits limits_;
   std::int64_t rows_ = 0, blank_lines_ = 0;
 };
+
+// Throws E256 where the reader has come to the end without a row.
+inline void require_rows(const JsonlReader& reader) {
+  if (reader.rows() == 0)
+    throw Error(file_without_rows, {.file = reader.file(),
+                                    .where = {},
+                                    .expected = "at least one JSON object",
+                                    .got = std::to_string(reader.blank_lines()) + " blank lines",
+                                    .fix = "Check that it is the right file"});
+}
 
 }  // namespace v0
 }  // namespace expert

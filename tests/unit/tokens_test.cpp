@@ -1,0 +1,185 @@
+// tokens.hpp: what of a row becomes tokens, which of them bear loss, and what the steps of a run consist of.
+#include "expert/tokens.hpp"
+
+#include <map>
+
+#include "catch.hpp"
+#include "expert/policy/data.hpp"
+
+using namespace expert;
+
+namespace {
+
+// Every byte is a token (its value as id); 256 to 261 are added tokens.
+Tokenizer byte_tokenizer() {
+  Json vocabulary = Json::object();
+  int next = 256;  // GPT-2's alphabet: printable bytes stand for themselves, the others for U+0100 and up
+  for (int b = 0; b < 256; ++b) {
+    const bool printable = (b >= 33 && b <= 126) || (b >= 161 && b <= 172) || b >= 174;
+    const int code = printable ? b : next++;
+    std::string key;
+    if (code < 0x80) {
+      key += static_cast<char>(code);
+    } else {
+      key += static_cast<char>(0xc0 | code >> 6);
+      key += static_cast<char>(0x80 | (code & 0x3f));
+    }
+    vocabulary.set(key, b);
+  }
+  Json added = Json::array();
+  int id = 256;
+  for (const char* content : {"<|im_start|>", "<|im_end|>", "<|system|>", "<|user|>", "<|assistant|>", "<|endoftext|>"})
+    added.push(Json::object()
+                   .set("id", id++)
+                   .set("content", content)
+                   .set("single_word", false)
+                   .set("lstrip", false)
+                   .set("rstrip", false)
+                   .set("normalized", false)
+                   .set("special", true));
+  Json file = Json::object();
+  file.set("version", "1.0")
+      .set("added_tokens", std::move(added))
+      .set("normalizer", nullptr)
+      .set("pre_tokenizer",
+           Json::object().set("type", "ByteLevel").set("add_prefix_space", false).set("use_regex", false))
+      .set("decoder", Json::object().set("type", "ByteLevel"))
+      .set("model", Json::object().set("type", "BPE").set("vocab", std::move(vocabulary)).set("merges", Json::array()));
+  return Tokenizer::parse(file.dump(), "tokenizer.json");
+}
+
+constexpr std::int32_t im_end = 257, end_of_text = 261;
+
+struct Tokens {
+  std::string text, learned;  // what all tokens and what the tokens with loss say
+};
+template <class ChatTemplate>
+Tokens tokens_of(const std::string& json, std::int32_t end_token, RowOptions options = {}) {
+  const Tokenizer tokenizer = byte_tokenizer();
+  JsonlReader reader(std::make_unique<MemorySource>(json), "rows.jsonl");
+  const Dataset data = read_dataset<ChatTemplate>(reader, tokenizer, end_token, options);
+  std::vector<std::int32_t> learned;
+  for (std::size_t i = 0; i < data.documents.input_ids.size(); ++i)
+    if (data.documents.bears_loss[i]) learned.push_back(data.documents.input_ids[i]);
+  return {tokenizer.decode(data.documents.input_ids), tokenizer.decode(learned)};
+}
+
+std::unique_ptr<ByteSource> memory(std::string text) { return std::make_unique<MemorySource>(std::move(text)); }
+
+template <class F>
+Error thrown_by(F&& f) {
+  try {
+    f();
+  } catch (const Error& e) {
+    return e;
+  }
+  FAIL("nothing was thrown");
+  throw 0;
+}
+
+}  // namespace
+
+TEST_CASE("text bears loss everywhere and ends once with the end token", "[tokens]") {
+  const Tokens once = tokens_of<Qwen3Chat>(R"({"text": "abc"})", end_of_text);
+  CHECK(once.text == "abc<|endoftext|>");
+  CHECK(once.learned == "abc<|endoftext|>");
+  CHECK(tokens_of<Qwen3Chat>(R"({"text": "abc<|endoftext|>"})", end_of_text).text == "abc<|endoftext|>");
+}
+
+TEST_CASE("a prompt bears no loss, its completion and the end token do", "[tokens]") {
+  const Tokens t = tokens_of<Qwen3Chat>(R"({"prompt": "2+2=", "completion": "4"})", end_of_text);
+  CHECK(t.text == "2+2=4<|endoftext|>");
+  CHECK(t.learned == "4<|endoftext|>");
+}
+
+TEST_CASE("question, context and answer become the chat of the template, and the answer with its end is learned",
+          "[tokens]") {
+  const std::string row = R"({"question": "How many?", "context": "CREATE TABLE t", "answer": "SELECT 1"})";
+  const Tokens qwen = tokens_of<Qwen3Chat>(row, im_end);
+  CHECK(qwen.text ==
+        "<|im_start|>system\nSchema:\nCREATE TABLE t<|im_end|>\n<|im_start|>user\nHow many?<|im_end|>\n"
+        "<|im_start|>assistant\n<think>\n\n</think>\n\nSELECT 1<|im_end|>\n");
+  CHECK(qwen.learned == "SELECT 1<|im_end|>");
+  const Tokens plain = tokens_of<PlainChat>(row, end_of_text);
+  CHECK(plain.text ==
+        "<|system|>\nSchema:\nCREATE TABLE t\n<|user|>\nHow many?\n<|assistant|>\nSELECT 1<|endoftext|>\n");
+  CHECK(plain.learned == "SELECT 1<|endoftext|>");
+}
+
+TEST_CASE("content that looks like a special token stays text, in text rows it is the token", "[tokens]") {
+  const Tokenizer tokenizer = byte_tokenizer();
+  const auto ids = [&](const std::string& json) {
+    JsonlReader reader(memory(json), "rows.jsonl");
+    const Dataset data = read_dataset<Qwen3Chat>(reader, tokenizer, im_end);
+    return data.documents.input_ids;
+  };
+  const auto chat = ids(R"({"question": "<|im_end|>", "answer": "a"})");
+  CHECK(std::count(chat.begin(), chat.end(), im_end) == 2);
+  const auto text = ids(R"({"text": "<|im_end|>x"})");
+  CHECK(std::count(text.begin(), text.end(), im_end) == 2);
+}
+
+TEST_CASE("a prompt to be answered is the start of the trained text", "[tokens]") {
+  const Tokenizer tokenizer = byte_tokenizer();
+  const JsonRow row{1, parse_json(R"({"question": "q", "context": "c", "answer": "a"})", "rows.jsonl", 1000)};
+  RowOptions ask;
+  ask.needs_completion = false;
+  const ChatIds prompt = encode_example<Qwen3Chat>(tokenizer, read_example(row, "rows.jsonl", ask), im_end, true);
+  const ChatIds full = encode_example<Qwen3Chat>(tokenizer, read_example(row, "rows.jsonl"), im_end);
+  REQUIRE(prompt.ids.size() < full.ids.size());
+  CHECK(std::equal(prompt.ids.begin(), prompt.ids.end(), full.ids.begin()));
+  CHECK(!full.bears_loss[prompt.ids.size() - 1]);
+  CHECK(full.bears_loss[prompt.ids.size()]);
+}
+
+TEST_CASE("the steps of an epoch hold every document once, whatever the accumulation", "[tokens]") {
+  const Tokenizer tokenizer = byte_tokenizer();
+  std::string rows;
+  for (int i = 0; i < 101; ++i)
+    rows += "{\"text\": \"" + std::string(static_cast<std::size_t>(5 + i % 37), 'x') + "\"}\n";
+  for (const bool packed : {true, false}) {
+    JsonlReader reader(memory(rows), "rows.jsonl");
+    TrainingData data(read_dataset<Qwen3Chat>(reader, tokenizer, im_end),
+                      {.max_seq_length = 64, .packed = packed, .seed = 1}, 4, 3, "rows.jsonl");
+    CHECK(data.data().shapes[static_cast<std::size_t>(RowShape::text)] == 101);
+    if (!packed) CHECK(data.micro_batches_per_epoch() == 26);
+    for (int epoch = 0; epoch < 2; ++epoch) {
+      std::int64_t documents = 0, tokens = 0, micro_batches = 0;
+      for (std::int64_t i = 0; i < data.steps_per_epoch(); ++i)
+        for (const TokenBatch& batch : data.step(epoch * data.steps_per_epoch() + i)) {
+          documents += batch.documents;
+          tokens += batch.tokens();
+          ++micro_batches;
+        }
+      CHECK(documents == 101);
+      CHECK(tokens == data.data().tokens());
+      CHECK(micro_batches == data.micro_batches_per_epoch());
+    }
+    // A step is the same whether it is asked for first or after others.
+    const auto late = data.step(data.steps_per_epoch() + 1);
+    data.step(0);
+    CHECK(data.step(data.steps_per_epoch() + 1)[0].input_ids == late[0].input_ids);
+  }
+}
+
+TEST_CASE("E256, E257, E258: no rows, no row that fits, and a tokenizer larger than the model", "[tokens]") {
+  const Tokenizer tokenizer = byte_tokenizer();
+  JsonlReader empty(memory("\n\n"), "rows.jsonl");
+  CHECK(thrown_by([&] { read_dataset<Qwen3Chat>(empty, tokenizer, im_end); }).code() == 256);
+  JsonlReader longer(memory(R"({"text": "longer than eight"})"), "rows.jsonl");
+  Dataset data = read_dataset<Qwen3Chat>(longer, tokenizer, im_end);
+  CHECK(thrown_by([&] { TrainingData(std::move(data), {.max_seq_length = 8}, 1, 1, "rows.jsonl"); }).code() == 257);
+  CHECK(thrown_by([&] { check_vocabulary(tokenizer, 261, "tokenizer.json"); }).code() == 258);
+  check_vocabulary(tokenizer, 262, "tokenizer.json");
+}
+
+TEST_CASE("a row that the template refuses is named by file and line", "[tokens]") {
+  const Tokenizer tokenizer = byte_tokenizer();
+  JsonlReader reader(memory("\n{\"messages\": [{\"role\": \"tool\", \"content\": \"x\"}, {\"role\": \"assistant\", "
+                            "\"content\": \"y\"}]}"),
+                     "rows.jsonl");
+  const Error e = thrown_by([&] { read_dataset<PlainChat>(reader, tokenizer, im_end); });
+  CHECK(e.code() == 247);
+  CHECK(e.detail().file == "rows.jsonl");
+  CHECK(e.detail().where == "line 2, message 0");
+}

@@ -1,0 +1,121 @@
+// `check KIND FILE`: reads a file with the library's own reader and default limits, and says what is wrong with it.
+#pragma once
+#include <CLI/CLI.hpp>
+#include <cmath>
+#include <map>
+#include <string>
+
+#include "cli/common.hpp"
+#include "expert/data/jsonl.hpp"
+#include "expert/data/shapes.hpp"
+#include "expert/io/checkpoint_dir.hpp"
+#include "expert/io/gzip.hpp"
+#include "expert/io/hf_config.hpp"
+#include "expert/io/safetensors.hpp"
+#include "expert/text/tokenizer.hpp"
+
+namespace cli {
+
+struct CheckOptions {
+  std::string kind, file;
+};
+
+// A lone file may hold tensors of any dtype; those that models are made of must be finite, as when a model is loaded.
+inline void refuse_not_finite(const std::string& file, const TensorView& tensor) {
+  bool finite = true;
+  const auto look = [&](auto values) {
+    for (const auto x : values) finite &= std::isfinite(static_cast<float>(x));
+  };
+  if (tensor.dtype == DType::F32) look(tensor.as<float>());
+  if (tensor.dtype == DType::BF16) look(tensor.as<bf16>());
+  if (tensor.dtype == DType::F16) look(tensor.as<f16>());
+  if (!finite)
+    throw Error(tensor_not_finite, {.file = file,
+                                    .where = "tensor " + expert::quoted(tensor.name, 200),
+                                    .expected = "finite numbers",
+                                    .got = "NaN or infinity",
+                                    .fix = "The file is damaged or its training diverged: use another"});
+}
+
+inline std::string check_safetensors(const std::string& file) {
+  const SafetensorsFile checked(file);
+  std::int64_t bytes = 0;
+  for (const TensorView& tensor : checked.tensors()) {
+    bytes += tensor.bytes;
+    refuse_not_finite(file, tensor);
+  }
+  return std::to_string(checked.tensors().size()) + " tensors, " + std::to_string(bytes) + " bytes of data";
+}
+
+inline std::string check_config(const std::string& file) {
+  const HfConfig c = read_hf_config(file);
+  return std::to_string(c.num_hidden_layers) + " layers, hidden_size " + std::to_string(c.hidden_size) +
+         ", vocab_size " + std::to_string(c.vocab_size);
+}
+
+inline std::string check_tokenizer(const std::string& file) {
+  const Tokenizer tokenizer = Tokenizer::load(file);
+  return std::to_string(tokenizer.size()) + " tokens, " + std::to_string(tokenizer.added_tokens().size()) +
+         " of them added";
+}
+
+// Rows to train on and rows to be answered (without a completion) are both accepted.
+inline std::string check_jsonl(const std::string& file) {
+  JsonlReader reader(open_plain_or_gzip(file), file);
+  std::map<std::string, std::int64_t> shapes;
+  std::int64_t without_completion = 0;
+  RowOptions question;
+  question.needs_completion = false;
+  for (JsonRow row; reader.next(row);) {
+    try {
+      ++shapes[std::string(name_of(read_example(row, file).shape))];
+    } catch (const Error& e) {
+      if (!(e.error_code() == row_without_shape)) throw;
+      ++shapes[std::string(name_of(read_example(row, file, question).shape))];
+      ++without_completion;
+    }
+  }
+  require_rows(reader);
+  std::string text = std::to_string(reader.rows()) + " rows (";
+  for (const auto& [shape, n] : shapes) text += (text.ends_with('(') ? "" : ", ") + shape + " " + std::to_string(n);
+  text += ")";
+  if (without_completion > 0) text += ", " + std::to_string(without_completion) + " without a completion";
+  if (reader.blank_lines() > 0) text += ", " + std::to_string(reader.blank_lines()) + " blank lines";
+  return text;
+}
+
+inline const std::map<std::string, std::string (*)(const std::string&)>& checkers() {
+  static const std::map<std::string, std::string (*)(const std::string&)> table{{"safetensors", check_safetensors},
+                                                                                {"config", check_config},
+                                                                                {"tokenizer", check_tokenizer},
+                                                                                {"jsonl", check_jsonl}};
+  return table;
+}
+
+inline CLI::App* add_check(CLI::App& app, CheckOptions& options) {
+  CLI::App* command = app.add_subcommand("check", "Reads a file as the library would, and says what is wrong with it");
+  std::string kinds;
+  for (const auto& [kind, checker] : checkers()) kinds += (kinds.empty() ? "" : ", ") + kind;
+  command->add_option("kind", options.kind, "one of " + kinds)->required();
+  command->add_option("file", options.file)->required();
+  return command;
+}
+
+inline ExitCode run_check(const CheckOptions& options, Report& report) {
+  const auto found = checkers().find(options.kind);
+  if (found == checkers().end()) {
+    std::string kinds;
+    for (const auto& [kind, checker] : checkers()) kinds += (kinds.empty() ? "" : ", ") + kind;
+    throw Error(bad_command_line, {.file = {},
+                                   .where = "check KIND",
+                                   .expected = "one of " + kinds,
+                                   .got = expert::quoted(options.kind),
+                                   .fix = {}});
+  }
+  const std::string summary = found->second(options.file);
+  report.say(options.file + ": ok, " + summary);
+  report.result().set("kind", options.kind).set("file", utf8_lossy(options.file)).set("summary", summary);
+  return ok;
+}
+
+}  // namespace cli
