@@ -110,11 +110,9 @@ inline RopeConfig parse_rope(const Fields& fields, std::int64_t max_position_emb
                                                         {"beta_slow", "yarn"},
                                                         {"low_freq_factor", "llama3"},
                                                         {"high_freq_factor", "llama3"}}};
-  const auto one_of = [&](std::string_view types) {
-    const std::size_t at = types.find(rope.rope_type);
-    const std::size_t end = at + rope.rope_type.size();
-    return at != types.npos && !rope.rope_type.empty() && (at == 0 || types[at - 1] == ' ') &&
-           (end == types.size() || types[end] == ' ');
+  const auto one_of = [&](std::string_view types) {  // separated by spaces
+    const std::string words = " " + std::string(types) + " ", wanted = " " + rope.rope_type + " ";
+    return words.find(wanted) != words.npos && rope.rope_type.find(' ') == rope.rope_type.npos;
   };
   if (!one_of("default linear dynamic yarn llama3"))
     fields.fail(config_unsupported, type ? "rope_type" : "type", "one of default, linear, dynamic, yarn, llama3",
