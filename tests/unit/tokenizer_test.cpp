@@ -1,0 +1,378 @@
+// Tokenizer against PyPI tokenizers 0.23.3 (recorded cases; all of shared/tokenizer where it lies beside the sources),
+// its time on adversarial texts, and what it says about broken files.
+#include "expert/text/tokenizer.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <filesystem>
+#include <map>
+#include <string>
+#include <thread>
+
+#include "catch.hpp"
+#include "expert/data/jsonl.hpp"
+#include "expert/io/gzip.hpp"
+
+using namespace expert;
+
+namespace {
+
+const std::filesystem::path data = std::filesystem::path(EXPERT_SOURCE_DIR) / "tests/data/tokenizer";
+
+std::vector<std::int32_t> ids_of(const Json& list) {
+  std::vector<std::int32_t> ids;
+  for (const Json& id : list.items()) ids.push_back(static_cast<std::int32_t>(id.as_int()));
+  return ids;
+}
+
+const Tokenizer& fixture(const std::string& name) {
+  static std::map<std::string, Tokenizer> loaded;
+  const auto found = loaded.find(name);
+  return found != loaded.end() ? found->second
+                               : loaded.emplace(name, Tokenizer::load(data / (name + ".json"))).first->second;
+}
+
+std::string read_all(ByteSource& source) {
+  std::string text(std::size_t{1} << 16, '\0'), all;
+  while (const std::size_t n = source.read(text.data(), text.size())) all.append(text, 0, n);
+  return all;
+}
+
+// A tokenizer.json of the 256 bytes, "ab" and "abc"; tests change parts of its text.
+const std::string& small_file() {
+  static const std::string text = [] {
+    std::string vocab, spelling;
+    for (std::size_t b = 0; b < 256; ++b) {
+      spelling.clear();
+      append_utf8(spelling, byte_alphabet()[b]);
+      vocab += spelling == "\"" || spelling == "\\" ? "\"\\" : "\"";
+      vocab += spelling;
+      vocab += "\":" + std::to_string(b) + ",";
+    }
+    return R"({"version":"1.0","truncation":null,"padding":null,"added_tokens":[{"id":258,"content":"<e>","single_word":)"
+           R"(false,"lstrip":false,"rstrip":false,"normalized":false,"special":true}],"normalizer":{"type":"NFC"},)"
+           R"("pre_tokenizer":{"type":"Sequence","pretokenizers":[{"type":"Digits","individual_digits":true},)"
+           R"({"type":"ByteLevel","add_prefix_space":false,"trim_offsets":true,"use_regex":true}]},)"
+           R"("post_processor":null,"decoder":{"type":"ByteLevel","add_prefix_space":true,"trim_offsets":true,)"
+           R"("use_regex":true},"model":{"type":"BPE","dropout":null,"unk_token":null,"continuing_subword_prefix":)"
+           R"(null,"end_of_word_suffix":null,"fuse_unk":false,"byte_fallback":false,"ignore_merges":false,"vocab":{)" +
+           vocab + R"("ab":256,"abc":257},"merges":[["a","b"],["ab","c"]]}})";
+  }();
+  return text;
+}
+std::string with(const std::string& from, const std::string& to) {
+  std::string text = small_file();
+  const std::size_t at = text.find(from);
+  if (at == std::string::npos) throw std::logic_error("the small file has no " + from);
+  return text.replace(at, from.size(), to);
+}
+
+double seconds(const Tokenizer& tokenizer, const std::string& text) {
+  const auto start = std::chrono::steady_clock::now();
+  const auto ids = tokenizer.encode(text, SpecialTokens::parse);
+  const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - start;
+  if (ids.empty()) throw std::logic_error("no ids");
+  return spent.count();
+}
+
+}  // namespace
+
+TEST_CASE("recorded texts have the ids of PyPI tokenizers, in both modes, and decode as it decodes") {
+  const std::string file = (data / "cases.jsonl.gz").string();
+  JsonlReader reader(open_plain_or_gzip(file), file);
+  std::map<std::string, int> rows;
+  int wrong = 0;
+  for (JsonRow row; reader.next(row);) {
+    const Json& r = row.value;
+    const std::string name = r.find("tokenizer")->as_string();
+    const Tokenizer& tokenizer = fixture(name);
+    const auto ids = ids_of(*r.find("ids"));
+    const Json *text = r.find("text"), *decoded = r.find("decoded"), *skipped = r.find("skipped");
+    const std::string want = decoded ? decoded->as_string() : text->as_string();
+    bool same = tokenizer.decode(ids) == want;
+    if (text) {
+      const Json* as_text = r.find("as_text");
+      same = same && tokenizer.encode(text->as_string(), SpecialTokens::parse) == ids &&
+             tokenizer.encode(text->as_string(), SpecialTokens::as_text) == (as_text ? ids_of(*as_text) : ids) &&
+             tokenizer.decode(ids, true) == (skipped ? skipped->as_string() : want);
+    }
+    if (!same && ++wrong <= 5) UNSCOPED_INFO(file << " line " << row.line);
+    ++rows[name];
+  }
+  CHECK(wrong == 0);
+  CHECK(rows == std::map<std::string, int>{{"digits", 860}, {"gpt2", 460}, {"qwen", 2060}, {"runs", 460}});
+}
+
+TEST_CASE("the real vocabulary: all of shared/tokenizer") {
+  const auto shared = std::filesystem::path(EXPERT_SOURCE_DIR).parent_path() / "shared/tokenizer";
+  if (!std::filesystem::exists(shared / "tokenizer.json.gz")) {
+    WARN("SKIPPED: " << shared.string() << " is not there; the recorded cases of the small tokenizers ran");
+    return;
+  }
+  const auto source = open_plain_or_gzip(shared / "tokenizer.json.gz");
+  const Tokenizer tokenizer = Tokenizer::parse(read_all(*source), "tokenizer.json.gz");
+  CHECK(tokenizer.size() == 151669);
+  CHECK(tokenizer.id_of("<|im_end|>") == 151645);
+  CHECK(tokenizer.id_of("\xc4\xa0the") == 279);
+  CHECK(tokenizer.token_bytes(279) == " the");
+  JsonlReader reader(open_plain_or_gzip(shared / "cases.jsonl.gz"), "cases.jsonl.gz");
+  int wrong = 0;
+  for (JsonRow row; reader.next(row);) {
+    const auto ids = ids_of(*row.value.find("ids"));
+    wrong += tokenizer.encode(row.value.find("text")->as_string(), SpecialTokens::parse) != ids ||
+             tokenizer.decode(ids) != row.value.find("decoded")->as_string();
+  }
+  CHECK(reader.rows() == 4000);
+  CHECK(wrong == 0);
+}
+
+TEST_CASE("ids and bytes of tokens; ids that are no token decode to nothing") {
+  const Tokenizer& t = fixture("qwen");
+  const std::int32_t end = t.id_of("<|im_end|>").value();
+  CHECK(t.is_special(end));
+  CHECK(t.special_token("<|im_end|>") == end);
+  CHECK_FALSE(t.special_token("<think>"));  // added, but not special
+  CHECK(t.token_bytes(t.id_of("<think>").value()) == "<think>");
+  CHECK_FALSE(t.id_of("no such token"));
+  CHECK(t.token_bytes(-1).empty());
+  CHECK(t.token_bytes(static_cast<std::int32_t>(t.size())).empty());
+  const std::vector<std::int32_t> ids{-5, end, 1 << 30};
+  CHECK(t.decode(ids) == "<|im_end|>");
+  CHECK(t.decode(ids, true).empty());
+  for (std::int32_t b = 0; b < 256; ++b) {
+    std::string spelling;
+    append_utf8(spelling, byte_alphabet()[static_cast<std::size_t>(b)]);
+    CHECK(t.token_bytes(t.id_of(spelling).value()) == std::string(1, static_cast<char>(b)));
+  }
+}
+
+TEST_CASE("a tokenizer that was moved, and one used by several threads, gives the same ids") {
+  const std::string text = "SELECT count(*) FROM t WHERE name = 'Caf\xc3\xa9' -- it's <|im_end|>\n\n";
+  Tokenizer first = Tokenizer::load(data / "qwen.json");
+  const auto ids = first.encode(text, SpecialTokens::parse);
+  const Tokenizer t = std::move(first);
+  std::vector<std::thread> threads;
+  std::vector<int> same(4);
+  for (std::size_t k = 0; k < same.size(); ++k)
+    threads.emplace_back([&, k] {
+      for (int i = 0; i < 200; ++i) same[k] += t.encode(text, SpecialTokens::parse) == ids;
+    });
+  for (auto& thread : threads) thread.join();
+  CHECK(same == std::vector<int>(4, 200));
+}
+
+TEST_CASE("bytes decoded after encoding are the NFC of the text") {
+  const Tokenizer& t = fixture("qwen");
+  for (const std::string text : {"e\xcc\x81 \xea\xb0\x80", "a\nb\r\n  c", "\xf0\x9f\x91\xa9\xe2\x80\x8d\xf0\x9f\x91\xa7"})
+    CHECK(t.decode(t.encode(text, SpecialTokens::parse)) == normalize_nfc(text));
+}
+
+TEST_CASE("time grows linearly with the text") {
+  const Tokenizer& t = fixture("qwen");
+  const std::pair<const char*, std::string> families[] = {
+      {"one letter", "a"},
+      {"spaces", " "},
+      {"newlines and spaces", "\n "},
+      {"one long word", "thequickbrownfoxjumpsoverthelazydogandrunsaway"},
+      {"marks in falling order", "\xcc\x81\xcc\xa3\xcc\xb4"},
+      {"digits", "7"},
+      {"punctuation", "=-"},
+      {"apostrophes", "'l"},
+      {"half a special token", "<|im_en"},
+      {"special tokens", "<|im_end|>"},
+      {"ideographs", "\xe4\xbd\xa0\xe5\xa5\xbd"},
+      {"Hangul letters", "\xe1\x84\x80\xe1\x85\xa1\xe1\x86\xa8"},
+      {"emoji with joiners", "\xf0\x9f\x91\xa9\xe2\x80\x8d"},
+  };
+  const auto repeated = [](const std::string& unit, std::size_t bytes) {
+    std::string text;
+    while (text.size() < bytes) text += unit;
+    return text;
+  };
+  for (const auto& [name, unit] : families) {
+    const std::string text = repeated(unit, std::size_t{1} << 19), twice = repeated(unit, std::size_t{1} << 20);
+    // The least of several runs, alternating: others use the machine too.
+    double ratio = 0;
+    for (int attempt = 0; attempt < 4; ++attempt) {
+      double one = 1e9, two = 1e9;
+      for (int run = 0; run < 3; ++run) {
+        one = std::min(one, seconds(t, text));
+        two = std::min(two, seconds(t, twice));
+      }
+      ratio = two / one;
+      if (ratio <= 2.5) break;
+    }
+    INFO(name);
+    CHECK(ratio <= 2.5);  // 4 where time is quadratic
+  }
+}
+
+TEST_CASE("text that is not UTF-8, or too long, is refused") {
+  const Tokenizer& t = fixture("qwen");
+  const auto code_of = [&](std::string_view text) {
+    try {
+      t.encode(text, SpecialTokens::parse);
+      return 0;
+    } catch (const Error& e) {
+      return e.code();
+    }
+  };
+  CHECK(code_of("ok\xff") == 246);
+  CHECK(code_of("\xed\xa0\x80") == 246);
+  CHECK(code_of("\xe4\xbd") == 246);
+  const char byte = 'a';  // the length is looked at before any byte
+  CHECK(code_of(std::string_view(&byte, Tokenizer::max_text_bytes + 1)) == 249);
+}
+
+TEST_CASE("the small file loads, also in the other spellings that tokenizers writes") {
+  const auto ids = [](const std::string& file, const char* text) {
+    return Tokenizer::parse(file, "f").encode(text, SpecialTokens::parse);
+  };
+  using Ids = std::vector<std::int32_t>;
+  CHECK(ids(small_file(), "abc<e>") == Ids{257, 258});
+  CHECK(ids(with(R"([["a","b"],["ab","c"]])", R"(["a b","ab c"])"), "abc") == Ids{257});
+  CHECK(ids(with(R"([["a","b"],["ab","c"]])", R"([["a","b"]])"), "abc") == Ids{256, 'c'});
+  CHECK(ids(with(R"([["a","b"],["ab","c"]])", "[]"), "abc") == Ids{'a', 'b', 'c'});
+  CHECK(ids(with(R"("ignore_merges":false)", R"("ignore_merges":true)"), "abc") == Ids{257});
+  CHECK(ids(with(R"("dropout":null)", R"("dropout":0.0)"), "ab") == Ids{256});
+  CHECK(ids(with(R"("continuing_subword_prefix":null)", R"("continuing_subword_prefix":"")"), "ab") == Ids{256});
+  CHECK(ids(with(R"("unk_token":null)", R"("unk_token":"ab")"), "ab") == Ids{256});
+  CHECK(ids(with(R"("normalizer":{"type":"NFC"})", R"("normalizer":null)"), "e\xcc\x81").size() == 3);
+  CHECK(ids(with(R"({"type":"NFC"})", R"({"type":"NFC"})"), "e\xcc\x81").size() == 2);
+  CHECK(ids(with(R"(,"use_regex":true}]})", "}]}"), "ab ab") == Ids{256, 32, 256});
+}
+
+TEST_CASE("broken and unsupported tokenizer files are refused with their code and place") {
+  struct Case {
+    int code;
+    std::string from, to, where;  // what is changed in the small file; a part of the message
+  };
+  const std::string added = R"({"id":258,"content":"<e>","single_word":false,"lstrip":false,"rstrip":false,)"
+                            R"("normalized":false,"special":true})";
+  const std::string merges = R"([["a","b"],["ab","c"]])", type = R"("model":{"type":"BPE")";
+  const auto added_with = [&](const std::string& from, const std::string& to) {
+    std::string text = added;
+    return text.replace(text.find(from), from.size(), to);
+  };
+  const std::vector<Case> cases = {
+      {210, R"("version")", "version", "line 1"},
+      {211, R"("<e>")", "\"\xff\"", "offset"},
+      {213, R"("truncation":null)", R"("padding":null)", "offset"},
+      {213, R"("abc":257)", R"("ab":257)", "offset"},
+      // 240: missing, or of another kind
+      {241, R"("model":{)", R"("Model":{)", "top level"},
+      {240, type, R"("model":{"typ":"BPE")", "/model/type"},
+      {240, type, R"("model":{"type":7)", "/model/type"},
+      {240, R"("merges":[["a","b"],["ab","c"]])", R"("merges":{})", "/model/merges"},
+      {240, R"("abc":257)", R"("abc":"257")", "token \"abc\""},
+      {240, R"("abc":257)", R"("abc":256.5)", "token \"abc\""},
+      {240, R"("fuse_unk":false)", R"("fuse_unk":"no")", "/model/fuse_unk"},
+      {240, R"("unk_token":null)", R"("unk_token":1)", "/model/unk_token"},
+      {240, R"("individual_digits":true)", R"("individual_digits":1)", "/pre_tokenizer/pretokenizers/0/individual_digits"},
+      {240, R"(,"individual_digits":true)", "", "/pre_tokenizer/pretokenizers/0/individual_digits"},
+      {240, R"("add_prefix_space":false,)", "", "/pre_tokenizer/pretokenizers/1/add_prefix_space"},
+      {240, R"("pretokenizers":[)", R"("pretokenizers":[7,)", "/pre_tokenizer/pretokenizers/0"},
+      {240, R"("normalizer":{"type":"NFC"})", R"("normalizer":["NFC"])", "/normalizer"},
+      {240, R"("normalizer":{"type":"NFC"})", R"("normalizer":{})", "/normalizer/type"},
+      {240, "[" + added + "]", "{}", "/added_tokens"},
+      {240, added, "7", "/added_tokens/0"},
+      {240, added, added_with(R"("id":258)", R"("id":"258")"), "/added_tokens/0/id"},
+      {240, added, added_with(R"("id":258,)", ""), "/added_tokens/0/id"},
+      {240, added, added_with(R"("lstrip":false,)", ""), "/added_tokens/0/lstrip"},
+      {240, added, added_with(R"("special":true)", R"("special":1)"), "/added_tokens/0/special"},
+      {240, added, added_with(R"("<e>")", "null"), "/added_tokens/0/content"},
+      // 241: not supported
+      {241, R"("version":"1.0")", R"("version":"2.0")", "/version"},
+      {241, R"("truncation":null)", R"("truncation":{"max_length":3})", "/truncation"},
+      {241, R"("padding":null)", R"("padding":{})", "/padding"},
+      {241, R"("padding":null)", R"("paddings":null)", "paddings"},
+      {241, type, R"("model":{"type":"WordPiece")", "/model/type"},
+      {241, type, type + R"(,"cache":5)", "cache"},
+      {241, R"("dropout":null)", R"("dropout":0.1)", "/model/dropout"},
+      {241, R"("byte_fallback":false)", R"("byte_fallback":true)", "/model/byte_fallback"},
+      {241, R"("end_of_word_suffix":null)", R"("end_of_word_suffix":"</w>")", "/model/end_of_word_suffix"},
+      {241, R"({"type":"NFC"})", R"({"type":"NFKC"})", "/normalizer/type"},
+      {241, R"({"type":"NFC"})", R"({"type":"NFC","x":1})", "/normalizer"},
+      {241, R"({"type":"Digits")", R"({"type":"Whitespace")", "/pre_tokenizer/pretokenizers/0/type"},
+      {241, R"({"type":"Digits","individual_digits":true})",
+       R"({"type":"Split","pattern":{"Regex":"(a+)+$"},"behavior":"Isolated","invert":false})",
+       "/pre_tokenizer/pretokenizers/0/pattern/Regex"},
+      {241, R"({"type":"Digits","individual_digits":true})",
+       R"({"type":"Split","pattern":{"String":"a"},"behavior":"Isolated","invert":false})",
+       "/pre_tokenizer/pretokenizers/0/pattern"},
+      {241, R"({"type":"ByteLevel","add_prefix_space":false,)", R"({"type":"Digits","add_prefix_space":false,)",
+       "/pre_tokenizer/pretokenizers/1/type"},
+      {241, R"("pre_tokenizer":{"type":"Sequence")", R"("pre_tokenizer":{"type":"Metaspace")", "/pre_tokenizer/type"},
+      {241, R"("post_processor":null)", R"("post_processor":{"type":"TemplateProcessing"})", "/post_processor/type"},
+      {241, R"("decoder":{"type":"ByteLevel")", R"("decoder":{"type":"WordPiece")", "/decoder/type"},
+      {241, added, added_with(R"("special")", R"("score":1,"special")"), "/added_tokens/0"},
+      // 242: vocabulary
+      {242, R"("abc":257)", R"("abc":259)", "token \"abc\""},
+      {242, R"("abc":257)", R"("abc":256)", "token \"abc\""},
+      {242, R"("abc":257)", R"("abc":-1)", "token \"abc\""},
+      {242, R"("abc":257)", R"("abc":4294967296)", "token \"abc\""},
+      {242, R"("abc":257)", R"("":257)", "token \"\""},
+      {242, R"("unk_token":null)", R"("unk_token":"<unk>")", "/model/unk_token"},
+      // 243: a byte without a token
+      {243, R"("z":122,)", R"("zz":122,)", "byte 122"},
+      {243, "\"\xc4\x80\":0,", R"("zz":0,)", "byte 0"},
+      // 244: merges
+      {244, merges, R"([["a","b"],["ab","x"]])", "/model/merges/1"},
+      {244, merges, R"([["a","\n"]])", "/model/merges/0"},
+      {244, merges, R"([["q q","b"]])", "/model/merges/0"},
+      {244, merges, R"([["a","b","c"]])", "/model/merges/0"},
+      {244, merges, R"([["a"]])", "/model/merges/0"},
+      {244, merges, R"(["a b","ab  c"])", "/model/merges/1"},
+      {244, merges, R"(["ab"])", "/model/merges/0"},
+      {244, merges, R"([["a","b"],"ab c"])", "/model/merges/1"},
+      {244, merges, R"([["a","b"],["ab","c"],["a","b"]])", "\"a\" and \"b\" twice"},
+      {244, merges, "[3]", "/model/merges/0"},
+      // 245: added tokens
+      {245, added, added_with("258", "259"), "/added_tokens/0/id"},
+      {245, added, added_with("258", "7"), "/added_tokens/0/id"},
+      {245, added, added_with("258", "-1"), "/added_tokens/0/id"},
+      {245, added, added_with("258", "4294967554"), "/added_tokens/0/id"},
+      {245, added, added_with("\"<e>\"", "\"abc\""), "/added_tokens/0/id"},
+      {245, added, added_with("\"<e>\"", "\"\""), "/added_tokens/0/content"},
+      {245, added, added + "," + added, "/added_tokens/1"},
+  };
+  for (const Case& c : cases) {
+    INFO(c.code << ": " << c.from << " -> " << c.to);
+    try {
+      Tokenizer::parse(with(c.from, c.to), "t.json");
+      FAIL_CHECK("it loaded");
+    } catch (const Error& e) {
+      INFO(e.what());
+      CHECK(e.code() == c.code);
+      CHECK(std::string(e.what()).find(c.where) != std::string::npos);
+      CHECK(std::string(e.what()).find("t.json") != std::string::npos);
+    }
+  }
+}
+
+TEST_CASE("files that are no tokenizer, cut anywhere, or too large are refused") {
+  const auto code_of = [](const std::string& text, const Limits& limits = default_limits) {
+    try {
+      Tokenizer::parse(text, "t.json", limits);
+      return 0;
+    } catch (const Error& e) {
+      return e.code();
+    }
+  };
+  CHECK(code_of("") == 210);
+  CHECK(code_of("[]") == 240);
+  CHECK(code_of("null") == 240);
+  CHECK(code_of("{}") == 240);
+  CHECK(code_of(R"({"model":null})") == 240);
+  CHECK(code_of(R"({"model":{"type":"BPE","vocab":[],"merges":[]}})") == 240);
+  CHECK(code_of(R"({"model":{"type":"BPE","vocab":{},"merges":[]}})") == 243);
+  CHECK(code_of(R"({"model":{"type":"BPE","vocab":{"a":0}}})") == 243);
+  CHECK(code_of("\xef\xbb\xbf" + small_file()) == 211);
+  CHECK(code_of(small_file() + "x") == 210);
+  CHECK(code_of(std::string(70, '[')) == 212);
+  Limits limits;
+  limits.tokenizer_bytes = 100;
+  CHECK(code_of(small_file(), limits) == 215);
+  for (std::size_t n = 0; n < small_file().size(); n += 7) REQUIRE(code_of(small_file().substr(0, n)) != 0);
+  CHECK_THROWS_AS(Tokenizer::load(data / "absent.json"), Error);
+}
