@@ -239,6 +239,22 @@ TEST_CASE("a zero block is all zero codes, and an odd end is padded with one", "
   for (const float x : dequantised(nf4_code, q.packed, scales, 64, 5)) CHECK(std::bit_cast<std::uint32_t>(x) == 0);
 }
 
+TEST_CASE("weights that are not finite get codes in range all the same", "[quantize]") {
+  const float infinite = std::numeric_limits<float>::infinity(), not_a_number = std::numeric_limits<float>::quiet_NaN();
+  for (const std::vector<float>& w : {std::vector<float>{not_a_number, 1}, std::vector<float>{infinite, 1, -infinite},
+                                      std::vector<float>(5, not_a_number)}) {
+    const auto n = static_cast<std::int64_t>(w.size());
+    std::vector<std::int8_t> int8(w.size());
+    std::vector<std::uint8_t> dynamic(w.size());
+    float absmax = 0;
+    quantised(nf4_code, w, 64);
+    quantised(fp4_code, w, 64);
+    reference::quantize_dynamic8(w.data(), n, 256, dynamic.data(), &absmax);
+    reference::quantize_int8_row(w.data(), n, int8.data(), absmax);
+    for (const std::int8_t code : int8) CHECK(code >= -127);
+  }
+}
+
 TEST_CASE("any range of a tensor dequantises to the same values as the whole", "[quantize]") {
   const RandomStream random(5, Purpose::init_lora_a);
   std::vector<float> w(33 * 7);

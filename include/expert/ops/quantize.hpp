@@ -4,7 +4,8 @@
 //   4-bit: value[i] = code[q[i]] * absmax[i / block_size] over the flattened tensor; q[2k] is the high nibble of byte k
 //   double quantisation: absmax[b] = dynamic_code[c[b]] * nested_absmax[b / 256] + offset
 //   int8: value[i] = q[i] * absmax[row] / 127
-// Weights must be finite. Zero, denormal and largest finite blocks give finite values, with denormals flushed or not.
+// Weights must be finite (others get some code, without undefined behaviour). Zero, denormal and largest finite blocks
+// give finite values, with denormals flushed or not.
 #pragma once
 #include <algorithm>
 #include <array>
@@ -82,7 +83,8 @@ struct BlockScaler {
   explicit BlockScaler(float a) noexcept : absmax(a), inverse(a >= 1e-38f && a <= 1e37f ? 1.0f / a : 0.0f) {}
   float operator()(float x) const noexcept {
     if (absmax == 0) return 0;
-    return std::clamp(inverse != 0 ? x * inverse : x / absmax, -1.0f, 1.0f);
+    // In this order a NaN becomes -1: it must not reach a conversion to an integer.
+    return std::min(std::max(-1.0f, inverse != 0 ? x * inverse : x / absmax), 1.0f);
   }
 };
 
@@ -211,8 +213,8 @@ void quantize_int8_row(const T* w, std::int64_t n, std::int8_t* codes, float& ab
   const float factor = divides ? 0.0f : 127.0f / absmax;
   for (std::int64_t i = 0; i < n; ++i) {
     const auto x = static_cast<float>(w[i]);
-    codes[i] = absmax == 0 ? std::int8_t{0}
-                           : static_cast<std::int8_t>(std::nearbyint(divides ? x / absmax * 127.0f : x * factor));
+    const float scaled = absmax == 0 ? 0.0f : divides ? x / absmax * 127.0f : x * factor;
+    codes[i] = static_cast<std::int8_t>(std::nearbyint(std::min(std::max(-127.0f, scaled), 127.0f)));
   }
 }
 
