@@ -24,10 +24,12 @@ inline constexpr std::int64_t gemm_tile_floats = 116'864;  // f32 sums of an out
 namespace isa {
 
 struct Scalar {  // SSE2, NEON, or whatever the compiler makes of four floats
+  using Kernels = Scalar;
   static constexpr int width = 4, gemm_rows = 4;
 #include "expert/cpu/simd.inc"
 
 #include "expert/cpu/gemm_kernels.inc"
+#include "expert/cpu/vector_kernels.inc"
 };
 
 #if defined(__x86_64__)
@@ -38,10 +40,12 @@ struct Scalar {  // SSE2, NEON, or whatever the compiler makes of four floats
 #pragma GCC target("avx,avx2,fma")
 #endif
 struct Avx2 {
+  using Kernels = Avx2;
   static constexpr int width = 8, gemm_rows = 6;
 #include "expert/cpu/simd.inc"
 
 #include "expert/cpu/gemm_kernels.inc"
+#include "expert/cpu/vector_kernels.inc"
 };
 #if defined(__clang__)
 #pragma clang attribute pop
@@ -53,10 +57,12 @@ struct Avx2 {
 #pragma GCC target("avx,avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")
 #endif
 struct Avx512 {
+  using Kernels = Avx512;
   static constexpr int width = 16, gemm_rows = 14;
 #include "expert/cpu/simd.inc"
 
 #include "expert/cpu/gemm_kernels.inc"
+#include "expert/cpu/vector_kernels.inc"
 };
 #if defined(__clang__)
 #pragma clang attribute pop

@@ -1,0 +1,198 @@
+#include "expert/cpu/vector.hpp"
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "catch.hpp"
+#include "expert/core/random.hpp"
+#include "expert/ops/cross_entropy.hpp"
+#include "expert/ops/rms_norm.hpp"
+#include "expert/ops/swiglu.hpp"
+
+using namespace expert;
+
+namespace {
+
+std::vector<Isa> usable_isas() {
+  std::vector<Isa> usable;
+  for (const Isa isa : {Isa::Scalar, Isa::Avx2, Isa::Avx512}) {
+    if (supports(cpu_features(), isa))
+      usable.push_back(isa);
+    else
+      WARN("skipped on this CPU: " << name_of(isa));
+  }
+  return usable;
+}
+
+template <class T>
+std::vector<T> normal_values(std::int64_t n, std::uint64_t seed, double spread = 1) {
+  const RandomStream random(seed, Purpose::random_base);
+  std::vector<T> v(static_cast<std::size_t>(n));
+  for (std::size_t i = 0; i < v.size(); ++i) v[i] = T(static_cast<float>(spread * random.normal(i)));
+  return v;
+}
+
+// bf16: equal up to one unit in the last place, which a sum in another order may flip, in at most 2 % of the numbers.
+// f32: within `tolerance` of the row's largest number.
+template <class T>
+void check_close(const std::vector<T>& got, const std::vector<T>& expected, double tolerance = 2e-6) {
+  REQUIRE(got.size() == expected.size());
+  double largest = 0, worst = 0;
+  for (const T& x : expected) largest = std::max(largest, std::abs(double{float(x)}));
+  std::size_t flipped = 0;
+  for (std::size_t i = 0; i < got.size(); ++i) {
+    const double error = std::abs(double{float(got[i])} - double{float(expected[i])});
+    const double slack =
+        sizeof(T) == 2 ? 0x1p-7 * std::abs(double{float(expected[i])}) + tolerance * largest : tolerance * largest;
+    flipped += error > tolerance * largest;
+    if (!(error <= slack))
+      worst = std::isnan(error) ? std::numeric_limits<double>::infinity() : std::max(worst, error / largest);
+  }
+  CHECK(worst == 0);
+  CHECK(static_cast<double>(flipped) <= 0.02 * static_cast<double>(got.size()) + 2);
+}
+
+constexpr std::int64_t lengths[] = {1, 3, 4, 7, 8, 15, 16, 17, 33, 64, 96, 160, 515, 1024};
+
+template <class Kernels>
+double worst_exp_error() {  // in units in the last place of the exact result
+  double worst = 0;
+  for (std::int64_t i = 0; i < 2'000'000; ++i) {
+    const float x = -87.0f + 175.5f * static_cast<float>(i) / 2e6f;
+    const double exact = std::exp(double{x});
+    const double ulp = std::ldexp(1.0, std::ilogb(exact) - 23);
+    worst = std::max(worst, std::abs(double{Kernels::exp_one(x)} - exact) / ulp);
+  }
+  return worst;
+}
+
+}  // namespace
+
+TEST_CASE("exp is within 1.1 units in the last place, and its ends are zero, infinity and NaN", "[vector]") {
+  for (const Isa isa : usable_isas())
+    with_kernels(isa, [&](auto kernels) {
+      INFO(name_of(isa));
+      const double worst = worst_exp_error<decltype(kernels)>();
+      CHECK(worst <= 1.1);
+      CHECK(worst > 0.4);  // else the measurement is broken: half a unit is unavoidable
+      constexpr float infinity = std::numeric_limits<float>::infinity();
+      CHECK(kernels.exp_one(0.0f) == 1.0f);
+      CHECK(kernels.exp_one(-infinity) == 0.0f);
+      CHECK(kernels.exp_one(-200.0f) == 0.0f);
+      CHECK(kernels.exp_one(infinity) == infinity);
+      CHECK(kernels.exp_one(89.0f) == infinity);
+      CHECK(std::isfinite(kernels.exp_one(88.72f)));
+      CHECK(std::isnan(kernels.exp_one(std::numeric_limits<float>::quiet_NaN())));
+    });
+}
+
+TEMPLATE_TEST_CASE("rms_norm equals the reference, forward and backward, with strides", "[vector]", float, bf16) {
+  for (const Isa isa : usable_isas()) {
+    CpuDevice device(2, isa);
+    Cpu cpu = device.cpu();
+    for (const std::int64_t cols : lengths) {
+      constexpr std::int64_t rows = 5;
+      const std::int64_t xs = cols + 3, os = cols + 1, gs = cols + 2, ds = cols + 5;
+      const auto x = normal_values<TestType>(rows * xs, 1), weight = normal_values<TestType>(cols, 2),
+                 d_out = normal_values<TestType>(rows * gs, 3), d_before = normal_values<TestType>(rows * ds, 4);
+      std::vector<TestType> out(static_cast<std::size_t>(rows * os), TestType(7.0f)), expected = out;
+      std::vector<float> rstd(rows), rstd_expected(rows);
+      rms_norm_forward(cpu, rows, cols, 1e-6f, x.data(), xs, weight.data(), out.data(), os, rstd.data());
+      reference::rms_norm_forward(rows, cols, 1e-6f, x.data(), xs, weight.data(), expected.data(), os,
+                                  rstd_expected.data());
+      check_close(out, expected);
+      check_close(rstd, rstd_expected);
+      for (const bool accumulate : {false, true}) {
+        auto d_x = d_before, d_expected = d_before;
+        rms_norm_backward(cpu, rows, cols, x.data(), xs, weight.data(), rstd.data(), d_out.data(), gs, d_x.data(), ds,
+                          accumulate);
+        reference::rms_norm_backward(rows, cols, x.data(), xs, weight.data(), rstd.data(), d_out.data(), gs,
+                                     d_expected.data(), ds, accumulate);
+        check_close(d_x, d_expected, 4e-6);
+      }
+    }
+  }
+}
+
+TEMPLATE_TEST_CASE("swiglu equals the reference, forward and backward, with and without scales", "[vector]", float,
+                   bf16) {
+  for (const Isa isa : usable_isas()) {
+    CpuDevice device(2, isa);
+    Cpu cpu = device.cpu();
+    for (const std::int64_t cols : lengths)
+      for (const bool scales : {false, true}) {
+        constexpr std::int64_t rows = 3;
+        const auto gate = normal_values<TestType>(rows * cols, 1, 4), up = normal_values<TestType>(rows * cols, 2),
+                   d_out = normal_values<TestType>(rows * cols, 3);
+        const auto cg = normal_values<float>(cols, 4), cu = normal_values<float>(cols, 5);
+        const float *c_gate = scales ? cg.data() : nullptr, *c_up = scales ? cu.data() : nullptr;
+        std::vector<TestType> out(gate.size()), expected = out, d_gate = d_out, d_up = out, d_gate_expected = out,
+                                                d_up_expected = out;
+        swiglu_forward(cpu, rows, cols, gate.data(), c_gate, up.data(), c_up, out.data());
+        reference::swiglu_forward(rows, cols, gate.data(), c_gate, up.data(), c_up, expected.data());
+        check_close(out, expected);
+        swiglu_backward(cpu, rows, cols, gate.data(), c_gate, up.data(), c_up, d_gate.data(), d_gate.data(),
+                        d_up.data());
+        reference::swiglu_backward(rows, cols, gate.data(), c_gate, up.data(), c_up, d_out.data(),
+                                   d_gate_expected.data(), d_up_expected.data());
+        check_close(d_gate, d_gate_expected);
+        check_close(d_up, d_up_expected);
+      }
+  }
+}
+
+TEMPLATE_TEST_CASE("cross entropy equals the reference, for every label and large logits", "[vector]", float, bf16) {
+  for (const Isa isa : usable_isas()) {
+    CpuDevice device(2, isa);
+    Cpu cpu = device.cpu();
+    for (const std::int64_t vocab : lengths)
+      for (const double spread : {1.0, 30.0}) {
+        const std::int64_t rows = std::min<std::int64_t>(vocab, 40);
+        auto logits = normal_values<TestType>(rows * vocab, 1, spread), expected = logits;
+        std::vector<std::int32_t> labels;
+        for (std::int64_t t = 0; t < rows; ++t) labels.push_back(static_cast<std::int32_t>(vocab - 1 - t));
+        std::vector<float> loss(static_cast<std::size_t>(rows)), loss_expected = loss;
+        cross_entropy(cpu, rows, vocab, logits.data(), labels.data(), 0.25f, loss.data());
+        reference::cross_entropy(rows, vocab, expected.data(), labels.data(), 0.25f, loss_expected.data());
+        check_close(loss, loss_expected);
+        check_close(logits, expected);
+      }
+  }
+}
+
+TEST_CASE("the gradient of a row's cross entropy sums to zero", "[vector]") {
+  for (const Isa isa : usable_isas()) {
+    CpuDevice device(1, isa);
+    Cpu cpu = device.cpu();
+    auto logits = normal_values<float>(2048, 5, 3);
+    const std::int32_t label = 77;
+    float loss = 0;
+    cross_entropy(cpu, 1, 2048, logits.data(), &label, 1.0f, &loss);
+    double sum = 0;
+    for (const float g : logits) sum += g;
+    CHECK(std::abs(sum) < 1e-6);
+    CHECK(loss > 0);
+    CHECK(logits[77] < 0);
+  }
+}
+
+TEST_CASE("vector ops have the same bits at any thread count and for a row alone", "[vector]") {
+  for (const Isa isa : usable_isas()) {
+    constexpr std::int64_t rows = 37, cols = 515;
+    const auto x = normal_values<float>(rows * cols, 1), weight = normal_values<float>(cols, 2);
+    std::vector<float> first(rows * cols), again(rows * cols), rstd(rows);
+    for (const int threads : {1, 2, 3, 8}) {
+      CpuDevice device(threads, isa);
+      Cpu cpu = device.cpu();
+      rms_norm_forward(cpu, rows, cols, 1e-6f, x.data(), cols, weight.data(), again.data(), cols, rstd.data());
+      if (threads == 1) first = again;
+      CHECK(std::memcmp(first.data(), again.data(), first.size() * sizeof(float)) == 0);
+      std::vector<float> alone(cols);
+      rms_norm_forward(cpu, 1, cols, 1e-6f, x.data() + 20 * cols, cols, weight.data(), alone.data(), cols, rstd.data());
+      CHECK(std::memcmp(&first[20 * cols], alone.data(), cols * sizeof(float)) == 0);
+    }
+  }
+}
