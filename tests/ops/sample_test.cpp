@@ -135,8 +135,7 @@ TEST_CASE("ties at the border of top_k all stay", "[sample]") {
   CHECK(top_k({1, 2}, 100) == std::vector<float>{1, 2});
 }
 
-TEST_CASE("top_p keeps the smallest set that passes p, at least one token, and breaks ties as torch's sort",
-          "[sample]") {
+TEST_CASE("top_p keeps the smallest set that passes p, at least one token, and of equals the later", "[sample]") {
   const float quarter = std::log(0.25f);
   // Cumulative from below: 0.25, 0.5, 0.75, 1: with p = 0.5 those up to 0.5 go, the lower indices first.
   CHECK(top_p({quarter, quarter, quarter, quarter}, 0.5) == std::vector<float>{-infinite, -infinite, quarter, quarter});

@@ -89,7 +89,8 @@ inline void softmax(std::span<const float> logits, std::span<float> probabilitie
 }
 
 // Removes the tail whose cumulative probability, from the smallest up, is at most 1 - top_p; the largest always stays.
-// Of equal logits the lower index goes first, as with torch's sort on the CPU.
+// Of equal logits the lower index goes first, as in a stable sort (torch's is not stable: its choice among equals is
+// open).
 inline void warp_top_p(std::span<float> logits, double top_p, SampleScratch scratch) noexcept {
   if (top_p >= 1 || logits.empty()) return;
   std::size_t kept = 0;  // removed entries have probability 0 and stay removed: only the others are sorted
