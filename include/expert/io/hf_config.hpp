@@ -37,7 +37,7 @@ struct RopeConfig {
   double rope_theta = 0;
   double factor = 1;
   std::int64_t original_max_position_embeddings = 0;  // yarn, llama3; where not stated, max_position_embeddings
-  std::optional<double> attention_factor;             // yarn; where absent, 0.1 ln(factor) + 1
+  std::optional<double> attention_factor = {};        // yarn; where absent, 0.1 ln(factor) + 1
   double beta_fast = 32, beta_slow = 1;               // yarn
   double low_freq_factor = 0, high_freq_factor = 0;   // llama3
   friend bool operator==(const RopeConfig&, const RopeConfig&) = default;
