@@ -238,6 +238,26 @@ std::vector<Mismatch> check_manifest(const Manifest& manifest) {
   return check_manifest<E>(manifest.json);
 }
 
+// Everything that is wrong, on its own and against E, each pointer once: where a value is unsound, it is not also
+// compared.
+template <class E>
+std::vector<Problem> all_problems(const Json& manifest) {
+  std::vector<Problem> problems = manifest_problems(manifest);
+  const std::size_t unsound = problems.size();
+  for (const Mismatch& m : check_manifest<E>(manifest)) {
+    const bool reported =
+        std::any_of(problems.begin(), problems.begin() + static_cast<std::ptrdiff_t>(unsound), [&](const Problem& p) {
+          return (m.pointer + "/").starts_with(p.pointer + "/") || p.pointer.starts_with(m.pointer + "/");
+        });
+    if (!reported)
+      problems.push_back({manifest_mismatch, m.pointer, m.manifest, m.compiled,
+                          "Edit the manifest, or compile another policy than " + m.policy, m.policy});
+  }
+  std::stable_sort(problems.begin(), problems.end(),
+                   [](const auto& a, const auto& b) { return a.pointer < b.pointer; });
+  return problems;
+}
+
 // What the manifest asks for and this version announces instead of doing: "grammar sql-postgres".
 template <class E>
 std::vector<std::string> not_built_yet() {
@@ -271,22 +291,13 @@ inline std::string mismatch_table(const std::string& file, const std::vector<Mis
   return text;
 }
 
-inline Json to_json(const std::vector<Mismatch>& mismatches) {
-  Json list = Json::array();
-  for (const Mismatch& m : mismatches) {
-    Json row = Json::object();
-    row.set("pointer", m.pointer), row.set("manifest", m.manifest), row.set("compiled", m.compiled);
-    row.set("policy", m.policy), row.set("message", m.policy + " states " + m.compiled);
-    list.push(std::move(row));
-  }
-  return list;
-}
-inline Json to_json(const std::vector<Problem>& problems) {
+// What `validate` prints with --json: a list of {code, pointer, manifest, compiled, policy, message}.
+inline Json to_json(const std::string& file, const std::vector<Problem>& problems) {
   Json list = Json::array();
   for (const Problem& p : problems) {
     Json row = Json::object();
-    row.set("pointer", p.pointer), row.set("manifest", p.manifest), row.set("compiled", "");
-    row.set("policy", ""), row.set("message", as_error("", p).what());
+    row.set("code", p.code.number), row.set("pointer", p.pointer), row.set("manifest", p.manifest);
+    row.set("compiled", p.expected), row.set("policy", p.policy), row.set("message", as_error(file, p).what());
     list.push(std::move(row));
   }
   return list;

@@ -42,7 +42,7 @@ struct NoFurtherCheck {
 template <class... Es, class Further = detail::NoFurtherCheck>
 std::vector<Candidate> compare_all(Registry<Es...>, const Manifest& manifest, const Further& further = {}) {
   std::vector<Candidate> candidates;
-  const auto compare = [&]<class E>(std::type_identity<E> entry) {
+  [[maybe_unused]] const auto compare = [&]<class E>(std::type_identity<E> entry) {
     Candidate candidate{candidates.size(), check_manifest<E>(manifest)};
     for (Mismatch& m : further(entry)) candidate.mismatches.push_back(std::move(m));
     candidates.push_back(std::move(candidate));
@@ -172,6 +172,13 @@ inline std::string expert_type_of(const Json& manifest) {
   }
   add(spelled("/base_models/0/prompt_template", {{"qwen3", ""}, {"plain", "PlainChat"}}));
   return "Expert<" + text + ">";
+}
+
+// The table of mismatches with what to change on either side; empty text for an empty list.
+inline std::string mismatch_report(const Manifest& manifest, const std::vector<Mismatch>& mismatches) {
+  if (mismatches.empty()) return {};
+  return mismatch_table(manifest.file, mismatches) + "fix: edit the manifest, or compile " +
+         expert_type_of(manifest.json) + "\n";
 }
 
 // The index of the entry that agrees. Throws E121 with the nearest entry, its differences and the type to compile, or

@@ -31,8 +31,9 @@ struct Problem {
   ErrorCode code;
   std::string pointer;   // RFC 6901
   std::string manifest;  // the value, safe to print
-  std::string expected;
+  std::string expected;  // of a mismatch: the compiled value
   std::string fix;
+  std::string policy = {};  // of a mismatch: who states the compiled value
 };
 
 // A pointer as a message may show it: keys come from the file.
@@ -163,7 +164,7 @@ class ManifestSchema {
  private:
   void add(ErrorCode code, std::string_view pointer, const Json* value, std::string expected, std::string fix = "") {
     problems_.push_back(
-        {code, std::string(pointer), value ? shown(*value) : "(absent)", std::move(expected), std::move(fix)});
+        {code, std::string(pointer), value ? shown(*value) : "(absent)", std::move(expected), std::move(fix), {}});
   }
 
   // Recurses along known pointers only, so its depth does not depend on the input.
