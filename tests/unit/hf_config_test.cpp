@@ -140,7 +140,8 @@ TEST_CASE("a contradiction between the generations names both places", "[hf_conf
 TEST_CASE("unknown keys are ignored unless they are a letter or two from one that matters", "[hf_config]") {
   CHECK(parse(with("\"use_cache\": true", "\"some_tool\": {\"note\": [1]}, \"_comment\": \"x\"")).hidden_size == 1024);
   for (const char* key : {"rope_scalling", "rope_parameter", "rope_thetas", "head_dm", "layer_type", "attention_bia"}) {
-    const Error error = error_of([&] { parse(with("\"use_cache\": true", "\"" + std::string(key) + "\": 1")); });
+    const Error error =
+        error_of([&] { parse(with("\"use_cache\": true", std::string("\"").append(key).append("\": 1"))); });
     CHECK(error.error_code() == config_unsupported);
     CHECK(contains(error.what(), key));
   }
