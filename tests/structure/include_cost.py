@@ -1,12 +1,12 @@
-"""(compiler, include folder) -> lines after the preprocessor and seconds of `#include <expert/expert.hpp>`.
+"""(compiler, include folder) -> lines after the preprocessor and CPU seconds of `#include <expert/expert.hpp>`.
 
-The line count is checked: it is the same in every run. The time (budget: 1.5 s on two idle cores) is only printed.
+The line count is checked: it is the same in every run. The time (budget: 1.5 s on an idle machine) is only printed.
 """
+import resource
 import subprocess
 import sys
-import time
 
-MAX_LINES = 150_000
+MAX_LINES = 110_000
 
 compiler, include = sys.argv[1:]
 SOURCE = "#include <expert/expert.hpp>\n"
@@ -21,9 +21,10 @@ text = run("-E", "-P")
 lines = sum(1 for line in text.splitlines() if line.strip())
 seconds = []
 for _ in range(3):
-    start = time.perf_counter()
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     run("-fsyntax-only")
-    seconds.append(time.perf_counter() - start)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
 print(f"#include <expert/expert.hpp>: {lines} preprocessed lines (at most {MAX_LINES}), "
-      f"{min(seconds):.2f} s to compile alone, best of 3 (budget 1.5 s)")
+      f"{min(seconds):.2f} s of CPU time to compile alone, best of 3 (budget 1.5 s)")
 sys.exit(lines > MAX_LINES)

@@ -22,7 +22,7 @@ ARROWS = {
     "data": {"json", "io"} | BELOW_MIDDLE,
 }
 # The stages in the order of the flow: a stage may include the stages before it, and every folder.
-STAGES = ["fwd", "manifest", "weights", "tokens", "forward", "loss", "backward", "optimizer", "adapter_file", "trainer",
+STAGES = ["fwd", "manifest", "registry", "weights", "tokens", "forward", "loss", "backward", "optimizer", "adapter_file", "trainer",
           "package", "generate", "expert"]
 STD_ONLY = {"core", "policy", "plan"}
 # What a public header may include in angle brackets besides the standard library: nothing that a consumer must install.

@@ -1,3 +1,6 @@
-#include <expert/core/error.hpp>
+// The same expert, its policies in another order.
+#include <expert/expert.hpp>
 
-int second() { return expert::quoted("a") == "\"a\"" ? 0 : 1; }
+using Tiny = expert::Expert<expert::Batch<2>, expert::Packing<128>, expert::DoRA<8>, expert::ExpertTiny>;
+
+long long plan_of_the_other_file() { return expert::TrainingPlan<Tiny>::bytes(256); }
