@@ -4,6 +4,7 @@
 // rope_scaling of an unknown type, keys of 4.x and 5.x that contradict each other, features that this library has not.
 // Other unknown keys are ignored, as there. Errors: E20x, E21x for the text, E230 ... E234 with the JSON pointer.
 #pragma once
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <filesystem>
@@ -111,8 +112,12 @@ inline RopeConfig parse_rope(const Fields& fields, std::int64_t max_position_emb
                                                         {"low_freq_factor", "llama3"},
                                                         {"high_freq_factor", "llama3"}}};
   const auto one_of = [&](std::string_view types) {  // separated by spaces
-    const std::string words = " " + std::string(types) + " ", wanted = " " + rope.rope_type + " ";
-    return words.find(wanted) != words.npos && rope.rope_type.find(' ') == rope.rope_type.npos;
+    while (!types.empty()) {
+      const std::string_view word = types.substr(0, types.find(' '));
+      if (word == rope.rope_type) return true;
+      types.remove_prefix(std::min(types.size(), word.size() + 1));
+    }
+    return false;
   };
   if (!one_of("default linear dynamic yarn llama3"))
     fields.fail(config_unsupported, type ? "rope_type" : "type", "one of default, linear, dynamic, yarn, llama3",
