@@ -30,6 +30,8 @@ struct Scalar {  // SSE2, NEON, or whatever the compiler makes of four floats
 
 #include "expert/cpu/gemm_kernels.inc"
 #include "expert/cpu/vector_kernels.inc"
+
+#include "expert/cpu/attention_kernels.inc"
 };
 
 #if defined(__x86_64__)
@@ -46,6 +48,8 @@ struct Avx2 {
 
 #include "expert/cpu/gemm_kernels.inc"
 #include "expert/cpu/vector_kernels.inc"
+
+#include "expert/cpu/attention_kernels.inc"
 };
 #if defined(__clang__)
 #pragma clang attribute pop
@@ -63,6 +67,8 @@ struct Avx512 {
 
 #include "expert/cpu/gemm_kernels.inc"
 #include "expert/cpu/vector_kernels.inc"
+
+#include "expert/cpu/attention_kernels.inc"
 };
 #if defined(__clang__)
 #pragma clang attribute pop
