@@ -7,6 +7,7 @@
 #include <bit>
 #include <cstdint>
 #include <cstring>
+#include <functional>
 #include <string_view>
 #include <vector>
 
@@ -20,7 +21,6 @@ struct BpeScratch {
   struct Symbol {
     std::int32_t id;
     std::uint32_t rank;  // of the merge with the next symbol
-    std::int32_t next_id;  // what that merge gives
     std::uint32_t previous, next;
   };
   std::vector<Symbol> symbols;
@@ -35,14 +35,16 @@ class Bpe {
   // byte_ids[b] is the token of byte b alone. Ranks count up from 0 in the order of add_merge.
   void reset(const std::array<std::int32_t, 256>& byte_ids, std::size_t merges) {
     byte_ids_ = byte_ids;
-    merges_ = 0;
+    results_.clear();
+    results_.reserve(merges);
     table_.assign(std::bit_ceil(merges * 2 + 2), {});
   }
   // The pair (left, right) becomes `result`. False where the pair has a merge already. At most the promised number.
   bool add_merge(std::int32_t left, std::int32_t right, std::int32_t result) {
     Merge& slot = table_[slot_of(key_of(left, right))];
     if (slot.rank != no_rank) return false;
-    slot = {key_of(left, right), merges_++, result};
+    slot = {key_of(left, right), static_cast<std::uint32_t>(results_.size())};
+    results_.push_back(result);
     return true;
   }
 
@@ -75,7 +77,6 @@ class Bpe {
   struct Merge {
     std::uint64_t key = 0;
     std::uint32_t rank = no_rank;
-    std::int32_t result = -1;
   };
   struct Word {
     std::string_view bytes;
@@ -114,28 +115,23 @@ class Bpe {
     while (words_[i].id >= 0 && words_[i].bytes != bytes) i = (i + 1) & (words_.size() - 1);
     return words_[i].id;
   }
-  const Merge& find(std::int32_t left, std::int32_t right) const { return table_[slot_of(key_of(left, right))]; }
+  std::uint32_t rank_of(std::int32_t left, std::int32_t right) const { return table_[slot_of(key_of(left, right))].rank; }
 
   void merge_by_scan(std::string_view bytes, std::vector<std::int32_t>& ids) const {
-    std::int32_t id[scanned], result[scanned];
+    std::int32_t id[scanned];
     std::uint32_t rank[scanned];
     std::size_t n = bytes.size();
-    const auto look = [&](std::size_t i) {
-      const Merge& m = find(id[i], id[i + 1]);
-      rank[i] = m.rank;
-      result[i] = m.result;
-    };
+    const auto look = [&](std::size_t i) { rank[i] = rank_of(id[i], id[i + 1]); };
     for (std::size_t i = 0; i < n; ++i) id[i] = byte_id(bytes[i]);
     for (std::size_t i = 0; i + 1 < n; ++i) look(i);
     while (n > 1) {
       const std::size_t at = static_cast<std::size_t>(std::min_element(rank, rank + n - 1) - rank);
       if (rank[at] == no_rank) break;
-      id[at] = result[at];
+      id[at] = results_[rank[at]];
       --n;
       for (std::size_t i = at + 1; i < n; ++i) {
         id[i] = id[i + 1];
         rank[i] = rank[i + 1];
-        result[i] = result[i + 1];
       }
       if (at + 1 < n) look(at);
       if (at > 0) look(at - 1);
@@ -152,13 +148,9 @@ class Bpe {
     heap.clear();
     const auto look = [&](std::uint32_t i) {
       auto& s = symbols[i];
-      s.rank = no_rank;
-      if (s.next == none) return;
-      const Merge& m = find(s.id, symbols[s.next].id);
-      s.rank = m.rank;
-      s.next_id = m.result;
+      s.rank = s.next == none ? no_rank : rank_of(s.id, symbols[s.next].id);
     };
-    for (std::uint32_t i = 0; i < n; ++i) symbols[i] = {byte_id(bytes[i]), no_rank, -1, i - 1, i + 1 < n ? i + 1 : none};
+    for (std::uint32_t i = 0; i < n; ++i) symbols[i] = {byte_id(bytes[i]), no_rank, i - 1, i + 1 < n ? i + 1 : none};
     for (std::uint32_t i = 0; i < n; ++i) {
       look(i);
       if (symbols[i].rank != no_rank) heap.push_back(std::uint64_t{symbols[i].rank} << 32 | i);
@@ -177,7 +169,7 @@ class Bpe {
       auto& s = symbols[at];
       if (s.rank != rank) continue;  // the pair is gone: a neighbour took part in another merge
       const std::uint32_t gone = s.next;
-      s.id = s.next_id;
+      s.id = results_[rank];
       s.next = symbols[gone].next;
       symbols[gone].rank = no_rank;
       if (s.next != none) symbols[s.next].previous = at;
@@ -188,7 +180,7 @@ class Bpe {
   }
 
   std::array<std::int32_t, 256> byte_ids_{};
-  std::uint32_t merges_ = 0;
+  std::vector<std::int32_t> results_;  // by rank
   std::vector<Merge> table_{1};
   std::vector<Word> words_{1};
 };
