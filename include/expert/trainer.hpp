@@ -62,7 +62,7 @@ class Trainer {
                                          .got = std::to_string(options.dropout),
                                          .fix = "Set dropout to 0, or compile DoRAWithDropout<r> in place of DoRA<r>"});
     float* p = parameters();
-    std::fill_n(floats(Plan::gradients), trainable_parameters<E>, 0.0f);
+    clear_gradients();
     std::fill_n(floats(Plan::first_moment), trainable_parameters<E>, 0.0f);
     std::fill_n(floats(Plan::second_moment), trainable_parameters<E>, 0.0f);
     if constexpr (E::tuning::trains_base) weights.copy_base(p);
@@ -127,12 +127,18 @@ class Trainer {
     return loss;
   }
 
+  // Starts the optimizer step again: gradients are zero, and dropout draws the masks of the step's first token.
+  void clear_gradients() noexcept {
+    std::fill_n(gradients(), trainable_parameters<E>, 0.0f);
+    tokens_in_step_ = 0;
+  }
+
   // Clips, updates, and clears the gradients. Throws EXPERT-E303, leaving the parameters as they were.
   double update(double learning_rate) {
     const OptimizerOptions& o = options_.optimizer;
     const double norm = global_norm(cpu_, gradients(), trainable_parameters<E>);
     if (!std::isfinite(norm)) {
-      std::fill_n(gradients(), trainable_parameters<E>, 0.0f);
+      clear_gradients();
       throw Error(not_finite, {.where = "step " + std::to_string(step_ + 1),
                                .got = "gradient norm " + std::to_string(norm),
                                .fix = "Lower learning_rate; the parameters are those of the step before"});
@@ -145,8 +151,7 @@ class Trainer {
       adamw_update(cpu_, group, step_, learning_rate, clip, count, parameters() + first, gradients() + first, first_moment() + first,
                    second_moment() + first);
     });
-    std::fill_n(gradients(), trainable_parameters<E>, 0.0f);
-    tokens_in_step_ = 0;
+    clear_gradients();
     adapter_.step = static_cast<std::uint32_t>(step_);
     parameters_changed();
     return norm;
@@ -192,7 +197,9 @@ class Trainer {
     const auto begin = static_cast<std::int32_t>(first);
     for (std::int64_t i = 0; i < n; ++i) {
       const KeyRanges& r = batch.keys[static_cast<std::size_t>(first + i)];
-      keys[i] = {r.p0 == r.p1 ? 0 : r.p0 - begin, r.p0 == r.p1 ? 0 : r.p1 - begin, r.d0 - begin, r.d1 - begin};
+      keys[i] = {};
+      if (r.p0 < r.p1) keys[i].p0 = r.p0 - begin, keys[i].p1 = r.p1 - begin;
+      if (r.d0 < r.d1) keys[i].d0 = r.d0 - begin, keys[i].d1 = r.d1 - begin;
     }
     tokens_ = {n, batch.input_ids.data() + first, batch.positions.data() + first, keys, nullptr, tokens_in_step_};
     embed<E>(cpu_, model_, tokens_, layer(0).x);
@@ -263,26 +270,41 @@ class Trainer {
     }
   }
 
+  // Nothing that a batch holds may index outside a buffer: ids and labels outside the vocabulary, positions outside the rope
+  // table, keys outside the token's own row.
   void check(const TokenBatch& batch) const {
+    const std::size_t n = batch.input_ids.size();
+    const bool whole = batch.positions.size() == n && batch.labels.size() == n && batch.keys.size() == n &&
+                       (n == 0 || (batch.rows() > 0 && batch.row_begin.front() == 0)) && (n == 0 || batch.row_begin.back() == batch.tokens());
+    if (!whole)
+      throw Error(token_out_of_range, {.where = "batch", .expected = "as many positions, labels and key ranges as ids, in rows that cover them",
+                                       .got = std::to_string(n) + " ids", .fix = "Fill every array of TokenBatch"});
     for (std::int64_t row = 0; row < batch.rows(); ++row) {
-      const std::int64_t n = batch.row_begin[static_cast<std::size_t>(row) + 1] - batch.row_begin[static_cast<std::size_t>(row)];
-      if (n > E::packing::max_seq_length)
+      const std::int64_t begin = batch.row_begin[static_cast<std::size_t>(row)], end = batch.row_begin[static_cast<std::size_t>(row) + 1];
+      if (begin > end || end > batch.tokens() || end - begin > E::packing::max_seq_length)
         throw Error(batch_too_long, {.where = "row " + std::to_string(row),
-                                     .expected = "at most " + std::to_string(E::packing::max_seq_length) + " tokens",
-                                     .got = std::to_string(n),
+                                     .expected = "0 to " + std::to_string(E::packing::max_seq_length) + " tokens",
+                                     .got = std::to_string(end - begin),
                                      .fix = "Pack with the expert's max_seq_length"});
+      for (std::int64_t i = begin; i < end; ++i) check_token(batch, static_cast<std::size_t>(i), begin, end);
     }
-    for (std::size_t i = 0; i < batch.input_ids.size(); ++i) {
-      const std::int64_t id = batch.input_ids[i], label = batch.labels[i], position = batch.positions[i];
-      if (id < 0 || id >= M::vocab_size || (label != ignore_index && (label < 0 || label >= M::vocab_size)) || position < 0 ||
-          position >= E::packing::max_seq_length)
-        throw Error(token_out_of_range,
-                    {.where = "token " + std::to_string(i),
-                     .expected = "an id below " + std::to_string(M::vocab_size) + " and a position below " +
-                                 std::to_string(E::packing::max_seq_length),
-                     .got = "id " + std::to_string(id) + ", label " + std::to_string(label) + ", position " + std::to_string(position),
-                     .fix = "Use the tokenizer that belongs to the model"});
-    }
+  }
+  void check_token(const TokenBatch& batch, std::size_t i, std::int64_t begin, std::int64_t end) const {
+    const auto refuse = [&](std::string expected, std::string got) {
+      throw Error(token_out_of_range, {.where = "token " + std::to_string(i), .expected = std::move(expected), .got = std::move(got),
+                                       .fix = "Use the tokenizer that belongs to the model, and the library's packing"});
+    };
+    const std::int64_t id = batch.input_ids[i], label = batch.labels[i], position = batch.positions[i];
+    const KeyRanges& k = batch.keys[i];
+    if (id < 0 || id >= M::vocab_size) refuse("an id below " + std::to_string(M::vocab_size), std::to_string(id));
+    if (label != ignore_index && (label < 0 || label >= M::vocab_size))
+      refuse("a label below " + std::to_string(M::vocab_size) + " or -100", std::to_string(label));
+    if (position < 0 || position >= E::packing::max_seq_length)
+      refuse("a position below " + std::to_string(E::packing::max_seq_length), std::to_string(position));
+    const auto inside = [&](std::int64_t first, std::int64_t last) { return first == last || (begin <= first && first < last && last <= end); };
+    if (!inside(k.p0, k.p1) || !inside(k.d0, k.d1))
+      refuse("key ranges within its row, " + std::to_string(begin) + " to " + std::to_string(end),
+             std::to_string(k.p0) + ".." + std::to_string(k.p1) + " and " + std::to_string(k.d0) + ".." + std::to_string(k.d1));
   }
 
   double loss_of(const TokenBatch& batch, std::int64_t first, std::int64_t n, float scale, float* d_lm_head) noexcept {
