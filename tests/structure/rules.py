@@ -233,3 +233,19 @@ def flow_names_every_header(root):
     missing = [f"docs/flow.md does not name {name}" for name in sorted(names) if f"`{name}`" not in text]
     named = set(re.findall(r"`([\w/]+\.(?:hpp|inc))`", text))
     return missing + [f"docs/flow.md names {name}, which does not exist" for name in sorted(named - names)]
+
+
+def commands_exist(root):
+    """README.md and docs/ promise no command or flag of expert-cli that it lacks."""
+    source = "\n".join(read(path) for path in sorted((root / "tools").rglob("*.[ch]pp")))
+    verbs = set(re.findall(r'add_subcommand\("([\w-]+)"', source))
+    flags = set(re.findall(r'"(--[\w-]+)', source)) | {"--help", "--json"}
+    found = []
+    for page in [root / "README.md", root / "docs/flow.md"]:
+        for line in read(page).splitlines() if page.exists() else []:
+            for verb, rest in re.findall(r"^\s*(?:\S*/)?expert-cli ([a-z]+)(.*)", line):
+                if verb not in verbs:
+                    found.append(f"{page.relative_to(root)}: expert-cli has no command {verb}")
+                found += [f"{page.relative_to(root)}: expert-cli has no flag {flag}"
+                          for flag in re.findall(r"(--[\w-]+)", rest) if flag not in flags]
+    return found

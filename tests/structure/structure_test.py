@@ -38,6 +38,9 @@ class ThisTree(unittest.TestCase):
     def test_links_lead_somewhere(self):
         self.check(rules.links)
 
+    def test_the_readme_promises_no_command_that_is_not_there(self):
+        self.check(rules.commands_exist)
+
     def test_the_flow_page_names_every_header(self):
         self.check(rules.flow_names_every_header)
 
@@ -123,6 +126,13 @@ class BrokenTrees(unittest.TestCase):
     def test_links(self):
         self.assertEqual(self.found(rules.links, {"README.md": "[a](b.md) [c](https://example.com)", "b.md": ""}), [])
         self.assertEqual(len(self.found(rules.links, {"README.md": "[a](c.md#part)"})), 1)
+
+    def test_commands(self):
+        tree = {"tools/cli.cpp": 'app.add_subcommand("check", ""); add_option("--model", x)'}
+        page = "    build/release/bin/expert-cli check --model DIR\n"
+        self.assertEqual(self.found(rules.commands_exist, {**tree, "README.md": page}), [])
+        page += "    expert-cli plan\n    expert-cli check --mode DIR\n"
+        self.assertEqual(len(self.found(rules.commands_exist, {**tree, "README.md": page})), 2)
 
     def test_flow(self):
         tree = {"include/expert/core/a.hpp": HEADER, "docs/flow.md": "`core/a.hpp`"}
