@@ -1,6 +1,6 @@
 // Bytes of one piece -> token ids: byte-pair encoding by merge rank (Sennrich et al. 2016, on bytes as in GPT-2).
 // Repeatedly the adjacent pair of lowest rank, the leftmost of equals, becomes one token. Short pieces do that by scanning,
-// long ones with a heap, so that time is O(n log n).
+// long ones keep the positions of every rank in a list: linear for vocabularies from training, O(n log n) for any.
 #pragma once
 #include <algorithm>
 #include <array>
@@ -23,8 +23,16 @@ struct BpeScratch {
     std::uint32_t rank;  // of the merge with the next symbol
     std::uint32_t previous, next;
   };
+  struct Node {
+    std::uint32_t position, next;
+  };
   std::vector<Symbol> symbols;
-  std::vector<std::uint64_t> heap;  // rank * 2^32 + position, smallest first
+  // Positions by the rank of their pair: one list per rank, and a bit per rank whose list is not empty.
+  std::vector<std::uint32_t> lists;
+  std::vector<std::uint64_t> filled;
+  std::vector<Node> nodes;
+  std::vector<std::uint32_t> batch;  // the positions of the rank that is being merged
+  std::vector<std::uint64_t> early;  // a heap of rank * 2^32 + position: pairs that came up late
 };
 
 // The merges of one vocabulary, frozen: `encode` is const and safe from any thread.
@@ -63,14 +71,14 @@ class Bpe {
     if (bytes.size() <= scanned)
       merge_by_scan(bytes, ids);
     else
-      merge_by_heap(bytes, scratch, ids);
+      merge_by_lists(bytes, scratch, ids);
   }
   // The same without the table of whole pieces.
   void merge(std::string_view bytes, BpeScratch& scratch, std::vector<std::int32_t>& ids) const {
     if (bytes.size() <= scanned)
       merge_by_scan(bytes, ids);
     else
-      merge_by_heap(bytes, scratch, ids);
+      merge_by_lists(bytes, scratch, ids);
   }
 
  private:
@@ -82,7 +90,7 @@ class Bpe {
     std::string_view bytes;
     std::int32_t id = -1;
   };
-  static constexpr std::size_t scanned = 40;  // bytes; below this the scan is as fast as the heap
+  static constexpr std::size_t scanned = 128;  // bytes; up to here the scan is as fast as the lists
 
   static std::uint64_t key_of(std::int32_t left, std::int32_t right) {
     return std::uint64_t{static_cast<std::uint32_t>(left)} << 32 | static_cast<std::uint32_t>(right);
@@ -139,42 +147,72 @@ class Bpe {
     ids.insert(ids.end(), id, id + n);
   }
 
-  void merge_by_heap(std::string_view bytes, BpeScratch& scratch, std::vector<std::int32_t>& ids) const {
-    auto& symbols = scratch.symbols;
-    auto& heap = scratch.heap;
+  // Ranks are merged in ascending order, the positions of one rank from the left. A new pair nearly always has a higher
+  // rank than the merge that made it and waits in its list; one that has not goes to the heap `early`, which is looked
+  // at before every merge. So the order is that of a single heap, and the time is linear for vocabularies from training.
+  void merge_by_lists(std::string_view bytes, BpeScratch& w, std::vector<std::int32_t>& ids) const {
+    auto& symbols = w.symbols;
     const auto n = static_cast<std::uint32_t>(bytes.size());
     constexpr std::uint32_t none = 0xffffffffu;
     symbols.resize(n);
-    heap.clear();
-    const auto look = [&](std::uint32_t i) {
+    w.lists.resize(results_.size());
+    w.filled.resize(results_.size() / 64 + 1);
+    w.nodes.clear();
+    std::uint32_t rank = 0;  // that is being merged
+    bool started = false;
+    const auto push = [&](std::uint32_t i) {
       auto& s = symbols[i];
       s.rank = s.next == none ? no_rank : rank_of(s.id, symbols[s.next].id);
+      if (s.rank == no_rank) return;
+      if (started && s.rank <= rank) {
+        w.early.push_back(std::uint64_t{s.rank} << 32 | i);
+        std::push_heap(w.early.begin(), w.early.end(), std::greater<>());
+        return;
+      }
+      std::uint64_t& word = w.filled[s.rank / 64];
+      const std::uint64_t bit = std::uint64_t{1} << s.rank % 64;
+      w.nodes.push_back({i, word & bit ? w.lists[s.rank] : none});
+      w.lists[s.rank] = static_cast<std::uint32_t>(w.nodes.size() - 1);
+      word |= bit;
     };
-    for (std::uint32_t i = 0; i < n; ++i) symbols[i] = {byte_id(bytes[i]), no_rank, i - 1, i + 1 < n ? i + 1 : none};
-    for (std::uint32_t i = 0; i < n; ++i) {
-      look(i);
-      if (symbols[i].rank != no_rank) heap.push_back(std::uint64_t{symbols[i].rank} << 32 | i);
-    }
-    const auto push = [&](std::uint32_t i) {
-      look(i);
-      if (symbols[i].rank == no_rank) return;
-      heap.push_back(std::uint64_t{symbols[i].rank} << 32 | i);
-      std::push_heap(heap.begin(), heap.end(), std::greater<>());
-    };
-    std::make_heap(heap.begin(), heap.end(), std::greater<>());
-    while (!heap.empty()) {
-      const auto rank = static_cast<std::uint32_t>(heap.front() >> 32), at = static_cast<std::uint32_t>(heap.front());
-      std::pop_heap(heap.begin(), heap.end(), std::greater<>());
-      heap.pop_back();
+    const auto merge_at = [&](std::uint32_t at, std::uint32_t with_rank) {
       auto& s = symbols[at];
-      if (s.rank != rank) continue;  // the pair is gone: a neighbour took part in another merge
+      if (s.rank != with_rank) return;  // the pair is gone: a neighbour took part in another merge
       const std::uint32_t gone = s.next;
-      s.id = results_[rank];
+      s.id = results_[with_rank];
       s.next = symbols[gone].next;
       symbols[gone].rank = no_rank;
       if (s.next != none) symbols[s.next].previous = at;
       push(at);
       if (s.previous != none) push(s.previous);
+    };
+
+    for (std::uint32_t i = 0; i < n; ++i) symbols[i] = {byte_id(bytes[i]), no_rank, i - 1, i + 1 < n ? i + 1 : none};
+    for (std::uint32_t i = 0; i < n; ++i) push(i);
+    started = true;
+    for (std::size_t word = 0; word < w.filled.size();) {
+      if (w.filled[word] == 0) {
+        ++word;
+        continue;
+      }
+      rank = static_cast<std::uint32_t>(word * 64) + static_cast<std::uint32_t>(std::countr_zero(w.filled[word]));
+      w.filled[word] &= w.filled[word] - 1;
+      w.batch.clear();
+      for (std::uint32_t node = w.lists[rank]; node != none; node = w.nodes[node].next)
+        w.batch.push_back(w.nodes[node].position);
+      std::reverse(w.batch.begin(), w.batch.end());  // lists hold the latest first
+      if (!std::is_sorted(w.batch.begin(), w.batch.end())) std::sort(w.batch.begin(), w.batch.end());
+      for (std::size_t k = 0; k < w.batch.size() || !w.early.empty();) {
+        const std::uint64_t next = k < w.batch.size() ? std::uint64_t{rank} << 32 | w.batch[k] : ~std::uint64_t{0};
+        if (w.early.empty() || next <= w.early.front()) {
+          merge_at(w.batch[k++], rank);
+          continue;
+        }
+        const std::uint64_t top = w.early.front();
+        std::pop_heap(w.early.begin(), w.early.end(), std::greater<>());
+        w.early.pop_back();
+        merge_at(static_cast<std::uint32_t>(top), static_cast<std::uint32_t>(top >> 32));
+      }
     }
     for (std::uint32_t i = 0; i != none; i = symbols[i].next) ids.push_back(symbols[i].id);
   }
