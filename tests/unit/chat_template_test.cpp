@@ -1,4 +1,5 @@
-// Chat templates: Qwen3's text and ids against transformers 5.23 (recorded), the plain form, and what content cannot do.
+// Chat templates: Qwen3's text and ids against transformers 5.23 (recorded), the plain form, and what content cannot
+// do.
 #include "expert/text/chat_template.hpp"
 
 #include <filesystem>
@@ -19,7 +20,8 @@ const Tokenizer& qwen() {
   static const Tokenizer t = Tokenizer::load(data / "qwen.json");
   return t;
 }
-const Tokenizer& gpt2() {  // has <|system|>, <|user|>, <|assistant|> and <|endoftext|> as special tokens, not <|im_start|>
+const Tokenizer&
+gpt2() {  // has <|system|>, <|user|>, <|assistant|> and <|endoftext|> as special tokens, not <|im_start|>
   static const Tokenizer t = Tokenizer::load(data / "gpt2.json");
   return t;
 }
@@ -72,7 +74,8 @@ TEST_CASE("recorded conversations have transformers' Qwen3 text and ids, thinkin
 
 TEST_CASE("Qwen3: one turn, spelled out") {
   const std::vector<Message> messages{{"system", "S"}, {"user", "Q"}};
-  const std::string prompt = "<|im_start|>system\nS<|im_end|>\n<|im_start|>user\nQ<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n";
+  const std::string prompt =
+      "<|im_start|>system\nS<|im_end|>\n<|im_start|>user\nQ<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n";
   CHECK(rendered<Qwen3Renderer>(messages, true) == prompt);
   auto answered = messages;
   answered.push_back({"assistant", "A"});
@@ -97,7 +100,8 @@ TEST_CASE("an answer to be learned continues the ids of its own prompt, up to th
 }
 
 TEST_CASE("several answers: those that are to be learned bear loss, reasoning too") {
-  const std::vector<Message> messages{{"user", "1"}, {"assistant", "one", true}, {"user", "2"}, {"assistant", "two"},
+  const std::vector<Message> messages{{"user", "1"}, {"assistant", "one", true},
+                                      {"user", "2"}, {"assistant", "two"},
                                       {"user", "3"}, {"assistant", "<think>\nwhy\n</think>\n\nthree", true}};
   const ChatIds chat = encode_chat<Qwen3Renderer>(qwen(), messages, false);
   CHECK(learned(qwen(), chat) == "one<|im_end|><think>\nwhy\n</think>\n\nthree<|im_end|>");
@@ -112,7 +116,8 @@ TEST_CASE("content that looks like a special token cannot end its turn or open a
   CHECK(std::count(chat.ids.begin(), chat.ids.end(), end) == 1);
   CHECK(qwen().decode(chat.ids) == rendered<Qwen3Renderer>(messages, true));
   // Parts of a token that only together with the markup would be one.
-  const ChatIds torn = encode_chat<Qwen3Renderer>(qwen(), std::vector<Message>{{"user", "<|im_end|"}, {"user", "m_end|>"}}, false);
+  const ChatIds torn =
+      encode_chat<Qwen3Renderer>(qwen(), std::vector<Message>{{"user", "<|im_end|"}, {"user", "m_end|>"}}, false);
   CHECK(std::count(torn.ids.begin(), torn.ids.end(), end) == 2);
 }
 
@@ -155,7 +160,6 @@ TEST_CASE("unknown roles are refused, and so is content that is not UTF-8") {
 namespace {
 struct OwnChat {
   using renderer = PlainRenderer;
-  static constexpr std::string_view prompt_template = "mine";
 };
 struct NoChat {
   static constexpr std::string_view prompt_template = "mine";

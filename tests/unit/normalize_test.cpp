@@ -72,24 +72,24 @@ TEST_CASE("NFC composes, orders and leaves alone what UAX 15 says") {
   CHECK(normalize_nfc("") == "");
   CHECK(normalize_nfc(utf8({'e', 0x301})) == utf8({0xe9}));
   CHECK(normalize_nfc(utf8({0x301, 'e'})) == utf8({0x301, 'e'}));
-  CHECK(normalize_nfc(utf8({'s', 0x307, 0x323})) == utf8({0x1e69}));         // dot below is class 220, above 230
+  CHECK(normalize_nfc(utf8({'s', 0x307, 0x323})) == utf8({0x1e69}));  // dot below is class 220, above 230
   CHECK(normalize_nfc(utf8({0x1e9b, 0x323})) == utf8({0x1e9b, 0x323}));
-  CHECK(normalize_nfc(utf8({0x212b})) == utf8({0xc5}));                      // Angstrom sign
-  CHECK(normalize_nfc(utf8({0x958})) == utf8({0x915, 0x93c}));               // a composition exclusion
+  CHECK(normalize_nfc(utf8({0x212b})) == utf8({0xc5}));         // Angstrom sign
+  CHECK(normalize_nfc(utf8({0x958})) == utf8({0x915, 0x93c}));  // a composition exclusion
   CHECK(normalize_nfc(utf8({'a', 0x345, 0x301})) == utf8({0xe1, 0x345}));
-  CHECK(normalize_nfc(utf8({'a', 0x301, 0x301})) == utf8({0xe1, 0x301}));    // the second is blocked
-  CHECK(normalize_nfc(utf8({0x1100, 0x1161, 0x11a8})) == utf8({0xac01}));    // Hangul
+  CHECK(normalize_nfc(utf8({'a', 0x301, 0x301})) == utf8({0xe1, 0x301}));  // the second is blocked
+  CHECK(normalize_nfc(utf8({0x1100, 0x1161, 0x11a8})) == utf8({0xac01}));  // Hangul
   CHECK(normalize_nfc(utf8({0xac00, 0x11a8})) == utf8({0xac01}));
-  CHECK(normalize_nfc(utf8({0xac00, 0x11a7})) == utf8({0xac00, 0x11a7}));    // TBase itself joins nothing
-  CHECK(normalize_nfc(utf8({0x9c7, 0x9be})) == utf8({0x9cb}));               // two starters
+  CHECK(normalize_nfc(utf8({0xac00, 0x11a7})) == utf8({0xac00, 0x11a7}));  // TBase itself joins nothing
+  CHECK(normalize_nfc(utf8({0x9c7, 0x9be})) == utf8({0x9cb}));             // two starters
   CHECK(normalize_nfc(utf8({'a', 0x1ab0, 0x323})) == utf8({0x1ea1, 0x1ab0}));
 }
 
 TEST_CASE("marks that came after Unicode 9.0 are not reordered") {
-  CHECK(normalize_nfc(utf8({'a', 0x301, 0x1df9})) == utf8({0xe1, 0x1df9}));         // class 220 since Unicode 10
-  CHECK(normalize_nfc(utf8({'b', 0x302, 0x1df9})) == utf8({'b', 0x302, 0x1df9}));   // 0x323 would move to the front
+  CHECK(normalize_nfc(utf8({'a', 0x301, 0x1df9})) == utf8({0xe1, 0x1df9}));        // class 220 since Unicode 10
+  CHECK(normalize_nfc(utf8({'b', 0x302, 0x1df9})) == utf8({'b', 0x302, 0x1df9}));  // 0x323 would move to the front
   CHECK(normalize_nfc(utf8({'b', 0x302, 0x323})) == utf8({0x1e05, 0x302}));
-  CHECK(normalize_nfc(utf8({0x11935, 0x11930})) == utf8({0x11935, 0x11930}));       // a composite since Unicode 13
+  CHECK(normalize_nfc(utf8({0x11935, 0x11930})) == utf8({0x11935, 0x11930}));  // a composite since Unicode 13
 }
 
 TEST_CASE("canonically equivalent orders of marks have one NFC") {
@@ -102,7 +102,8 @@ TEST_CASE("canonically equivalent orders of marks have one NFC") {
       if (random.below(n++, 2)) run.push_back(m);
     std::string sorted = "e", shuffled = "e";
     for (const std::uint32_t m : run) append_utf8(sorted, m);
-    for (std::size_t i = run.size(); i > 1; --i) std::swap(run[i - 1], run[random.below(n++, static_cast<std::uint32_t>(i))]);
+    for (std::size_t i = run.size(); i > 1; --i)
+      std::swap(run[i - 1], run[random.below(n++, static_cast<std::uint32_t>(i))]);
     for (const std::uint32_t m : run) append_utf8(shuffled, m);
     REQUIRE(normalize_nfc(sorted) == normalize_nfc(shuffled));
   }
@@ -111,7 +112,7 @@ TEST_CASE("canonically equivalent orders of marks have one NFC") {
 TEST_CASE("a run of marks takes the same result whether it is sorted by insertion or by counting") {
   std::string text = "q", expected = "q";
   for (int i = 0; i < 500; ++i) text += utf8({0x301, 0x323, 0x345});
-  for (const std::uint32_t m : {0x323, 0x301, 0x345})
+  for (const std::uint32_t m : {0x323u, 0x301u, 0x345u})
     for (int i = 0; i < 500; ++i) append_utf8(expected, m);
   CHECK(normalize_nfc(text) == expected);
 }

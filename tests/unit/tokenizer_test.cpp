@@ -183,7 +183,8 @@ TEST_CASE("a tokenizer that was moved, and one used by several threads, gives th
 
 TEST_CASE("bytes decoded after encoding are the NFC of the text") {
   const Tokenizer& t = fixture("qwen");
-  for (const std::string text : {"e\xcc\x81 \xea\xb0\x80", "a\nb\r\n  c", "\xf0\x9f\x91\xa9\xe2\x80\x8d\xf0\x9f\x91\xa7"})
+  for (const std::string text :
+       {"e\xcc\x81 \xea\xb0\x80", "a\nb\r\n  c", "\xf0\x9f\x91\xa9\xe2\x80\x8d\xf0\x9f\x91\xa7"})
     CHECK(t.decode(t.encode(text, SpecialTokens::parse)) == normalize_nfc(text));
 }
 
@@ -213,7 +214,7 @@ TEST_CASE("merging follows its definition, also for merges in an order that no t
     bpe.reset(byte_ids, merges.size());
     for (const auto& m : merges) REQUIRE(bpe.add_merge(m.left, m.right, m.result));
     BpeScratch scratch;
-    for (const std::size_t length : {2, 17, 127, 128, 129, 300, 130}) {
+    for (const std::size_t length : {2u, 17u, 127u, 128u, 129u, 300u, 130u}) {
       std::string text;
       const std::size_t letters = 1 + below(3);
       while (text.size() < length) text += static_cast<char>('a' + below(letters));
@@ -324,7 +325,8 @@ TEST_CASE("broken and unsupported tokenizer files are refused with their code an
       {240, R"("abc":257)", R"("abc":256.5)", "token \"abc\""},
       {240, R"("fuse_unk":false)", R"("fuse_unk":"no")", "/model/fuse_unk"},
       {240, R"("unk_token":null)", R"("unk_token":1)", "/model/unk_token"},
-      {240, R"("individual_digits":true)", R"("individual_digits":1)", "/pre_tokenizer/pretokenizers/0/individual_digits"},
+      {240, R"("individual_digits":true)", R"("individual_digits":1)",
+       "/pre_tokenizer/pretokenizers/0/individual_digits"},
       {240, R"(,"individual_digits":true)", "", "/pre_tokenizer/pretokenizers/0/individual_digits"},
       {240, R"("add_prefix_space":false,)", "", "/pre_tokenizer/pretokenizers/1/add_prefix_space"},
       {240, R"("pretokenizers":[)", R"("pretokenizers":[7,)", "/pre_tokenizer/pretokenizers/0"},

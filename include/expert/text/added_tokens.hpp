@@ -1,4 +1,5 @@
-// Text -> where the added tokens of a tokenizer.json stand in it: leftmost first, then longest, as PyPI tokenizers does.
+// Text -> where the added tokens of a tokenizer.json stand in it: leftmost first, then longest, as PyPI tokenizers
+// does.
 #pragma once
 #include <algorithm>
 #include <array>

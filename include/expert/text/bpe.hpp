@@ -1,6 +1,7 @@
 // Bytes of one piece -> token ids: byte-pair encoding by merge rank (Sennrich et al. 2016, on bytes as in GPT-2).
-// Repeatedly the adjacent pair of lowest rank, the leftmost of equals, becomes one token. Short pieces do that by scanning,
-// long ones keep the positions of every rank in a list: linear for vocabularies from training, O(n log n) for any.
+// Repeatedly the adjacent pair of lowest rank, the leftmost of equals, becomes one token. Short pieces do that by
+// scanning, long ones keep the positions of every rank in a list: linear for vocabularies from training, O(n log n) for
+// any.
 #pragma once
 #include <algorithm>
 #include <array>
@@ -123,7 +124,9 @@ class Bpe {
     while (words_[i].id >= 0 && words_[i].bytes != bytes) i = (i + 1) & (words_.size() - 1);
     return words_[i].id;
   }
-  std::uint32_t rank_of(std::int32_t left, std::int32_t right) const { return table_[slot_of(key_of(left, right))].rank; }
+  std::uint32_t rank_of(std::int32_t left, std::int32_t right) const {
+    return table_[slot_of(key_of(left, right))].rank;
+  }
 
   void merge_by_scan(std::string_view bytes, std::vector<std::int32_t>& ids) const {
     std::int32_t id[scanned];
@@ -149,7 +152,8 @@ class Bpe {
 
   // Ranks are merged in ascending order, the positions of one rank from the left. A new pair nearly always has a higher
   // rank than the merge that made it and waits in its list; one that has not goes to the heap `early`, which is looked
-  // at before every merge. So the order is that of a single heap, and the time is linear for vocabularies from training.
+  // at before every merge. So the order is that of a single heap, and the time is linear for vocabularies from
+  // training.
   void merge_by_lists(std::string_view bytes, BpeScratch& w, std::vector<std::int32_t>& ids) const {
     auto& symbols = w.symbols;
     const auto n = static_cast<std::uint32_t>(bytes.size());

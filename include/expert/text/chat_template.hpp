@@ -57,8 +57,8 @@ inline std::string strip_newlines(std::string_view text, bool left, bool right) 
 //   <|im_start|>role\ncontent<|im_end|>\n           every turn; roles system, user, assistant
 //   <|im_start|>assistant\n<think>\n\n</think>\n\n  before an answer to be written
 // An answer behind the last question keeps its reasoning (the text before "</think>") in a think block, which is there
-// but empty where the answer is the last message; earlier answers lose theirs. Messages of role tool become a user's turn
-// with <tool_response> blocks. An answer to be learned bears loss up to and including its <|im_end|>.
+// but empty where the answer is the last message; earlier answers lose theirs. Messages of role tool become a user's
+// turn with <tool_response> blocks. An answer to be learned bears loss up to and including its <|im_end|>.
 struct Qwen3Renderer {
   static constexpr std::array<std::string_view, 2> markers{"<|im_start|>", "<|im_end|>"};
   static constexpr std::string_view end_of_answer = "<|im_end|>";
@@ -66,7 +66,9 @@ struct Qwen3Renderer {
   // Throws E247.
   static std::vector<ChatPart> render(std::span<const Message> messages, bool add_generation_prompt) {
     std::vector<ChatPart> parts;
-    const auto markup = [&](std::string text, bool loss = false) { parts.push_back({std::move(text), true, loss, false}); };
+    const auto markup = [&](std::string text, bool loss = false) {
+      parts.push_back({std::move(text), true, loss, false});
+    };
     const auto content = [&](std::string text, bool loss = false) {
       if (!text.empty()) parts.push_back({std::move(text), false, loss, false});
     };
@@ -110,8 +112,8 @@ struct Qwen3Renderer {
   // Index of the last message of a user that is no tool's answer; the last message where there is none.
   static std::size_t last_query(std::span<const Message> messages) {
     for (std::size_t i = messages.size(); i-- > 0;)
-      if (messages[i].role == "user" && !(messages[i].content.starts_with("<tool_response>") &&
-                                          messages[i].content.ends_with("</tool_response>")))
+      if (messages[i].role == "user" &&
+          !(messages[i].content.starts_with("<tool_response>") && messages[i].content.ends_with("</tool_response>")))
         return i;
     return messages.empty() ? 0 : messages.size() - 1;
   }
@@ -154,7 +156,8 @@ struct PlainRenderer {
 template <class P>
 concept BringsRenderer = requires { typename P::renderer; };
 template <class P>
-concept NamesRenderer = P::prompt_template == std::string_view("qwen3") || P::prompt_template == std::string_view("plain");
+concept NamesRenderer =
+    P::prompt_template == std::string_view("qwen3") || P::prompt_template == std::string_view("plain");
 
 // The renderer of a chat_template policy: its own `renderer`, or that of its `prompt_template`.
 template <class P>

@@ -75,7 +75,8 @@ class NfcStretch {
   static std::uint32_t composite(std::uint32_t a, std::uint32_t b) {
     namespace t = unicode_tables;
     if (a - l_base < l_count && b - v_base < v_count) return s_base + ((a - l_base) * v_count + b - v_base) * t_count;
-    if (a - s_base < s_count && (a - s_base) % t_count == 0 && b > t_base && b < t_base + t_count) return a + b - t_base;
+    if (a - s_base < s_count && (a - s_base) % t_count == 0 && b > t_base && b < t_base + t_count)
+      return a + b - t_base;
     const std::uint64_t pair = std::uint64_t{a} << 32 | b;
     const auto* key = std::lower_bound(std::begin(t::pair_keys), std::end(t::pair_keys), pair);
     return key != std::end(t::pair_keys) && *key == pair ? t::pair_values[key - std::begin(t::pair_keys)] : 0;

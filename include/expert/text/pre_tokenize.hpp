@@ -147,10 +147,14 @@ struct PreTokenizer {
     }
     const auto next = [&](std::string_view piece) { stage(k + 1, piece, scratch, emit); };
     switch (splits[k]) {
-      case Split::qwen: return each<QwenMatcher>(text, next);
-      case Split::gpt2: return each<Gpt2Matcher>(text, next);
-      case Split::digits: return each<DigitsMatcher<true>>(text, next);
-      case Split::digit_runs: return each<DigitsMatcher<false>>(text, next);
+      case Split::qwen:
+        return each<QwenMatcher>(text, next);
+      case Split::gpt2:
+        return each<Gpt2Matcher>(text, next);
+      case Split::digits:
+        return each<DigitsMatcher<true>>(text, next);
+      case Split::digit_runs:
+        return each<DigitsMatcher<false>>(text, next);
     }
   }
 };

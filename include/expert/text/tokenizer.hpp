@@ -193,9 +193,9 @@ class Tokenizer {
   bool normalize_;
   std::vector<AddedToken> added_tokens_;
   AddedTokenMatcher raw_tokens_, normalized_tokens_;
-  std::vector<char> bytes_;          // of all tokens, one after the other
-  std::vector<std::size_t> begin_;   // (size + 1): where each token's bytes start
-  std::vector<bool> special_;        // (size)
+  std::vector<char> bytes_;                                      // of all tokens, one after the other
+  std::vector<std::size_t> begin_;                               // (size + 1): where each token's bytes start
+  std::vector<bool> special_;                                    // (size)
   std::vector<std::pair<std::string, std::int32_t>> spellings_;  // sorted
   Bpe bpe_;
 };

@@ -80,8 +80,9 @@ class TokenizerReader {
   TokenizerReader(const Json& root, const std::string& file) : root_(root), file_(file) {}
 
   TokenizerFile read() {
-    known_keys(root_, "", {"version", "truncation", "padding", "added_tokens", "normalizer", "pre_tokenizer",
-                           "post_processor", "decoder", "model"});
+    known_keys(root_, "",
+               {"version", "truncation", "padding", "added_tokens", "normalizer", "pre_tokenizer", "post_processor",
+                "decoder", "model"});
     if (const Json* version = root_.find("version"))
       if (!version->is_string() || version->as_string() != "1.0") unsupported("/version", "\"1.0\"", *version);
     for (const std::string_view off : {"truncation", "padding"})
@@ -184,7 +185,8 @@ class TokenizerReader {
         fail(tokenizer_vocabulary, "/model/vocab, token " + expert::quoted(token), std::move(expected), id.described(),
              "Number the tokens 0, 1, 2 and so on, without gaps");
       };
-      if (!id.is_integer()) fail(tokenizer_field, "/model/vocab, token " + expert::quoted(token), "an integer", id.described());
+      if (!id.is_integer())
+        fail(tokenizer_field, "/model/vocab, token " + expert::quoted(token), "an integer", id.described());
       if (id.as_int() < 0 || id.as_int() >= n)
         wrong("an id from 0 to " + std::to_string(n - 1) + ", since there are " + std::to_string(n) + " tokens");
       const auto at = static_cast<std::size_t>(id.as_int());
@@ -199,8 +201,9 @@ class TokenizerReader {
       std::string spelling;
       append_utf8(spelling, byte_alphabet()[b]);
       if (!ids_.contains(spelling))
-        fail(tokenizer_byte_missing, "/model/vocab", "the token " + expert::quoted(spelling) + " for byte " + std::to_string(b),
-             "none", "Train the tokenizer with the initial alphabet ByteLevel.alphabet()");
+        fail(tokenizer_byte_missing, "/model/vocab",
+             "the token " + expert::quoted(spelling) + " for byte " + std::to_string(b), "none",
+             "Train the tokenizer with the initial alphabet ByteLevel.alphabet()");
     }
   }
 
@@ -218,8 +221,8 @@ class TokenizerReader {
       const Json& item = items[i];
       std::string_view left, right;
       if (pairs) {
-        const bool two = item.is_array() && item.items().size() == 2 && item.items()[0].is_string() &&
-                         item.items()[1].is_string();
+        const bool two =
+            item.is_array() && item.items().size() == 2 && item.items()[0].is_string() && item.items()[1].is_string();
         if (!two) fail(tokenizer_merge, where(), form, item.described());
         left = item.items()[0].as_string();
         right = item.items()[1].as_string();
@@ -255,7 +258,8 @@ class TokenizerReader {
   void read_normalizer() {
     const std::string type = type_of("/normalizer");
     if (type.empty()) return;
-    if (type != "NFC") unsupported("/normalizer/type", "\"NFC\", or null for the whole normalizer", at("/normalizer/type"));
+    if (type != "NFC")
+      unsupported("/normalizer/type", "\"NFC\", or null for the whole normalizer", at("/normalizer/type"));
     known_keys(at("/normalizer"), "/normalizer", {"type"});
     result_.normalize_nfc = true;
   }
@@ -287,7 +291,8 @@ class TokenizerReader {
       } else if (kind == "Digits") {
         known_keys(part, here, {"type", "individual_digits"});
         const bool individual = boolean(part, here, "individual_digits");
-        result_.pre_tokenizer.splits.push_back(individual ? PreTokenizer::Split::digits : PreTokenizer::Split::digit_runs);
+        result_.pre_tokenizer.splits.push_back(individual ? PreTokenizer::Split::digits
+                                                          : PreTokenizer::Split::digit_runs);
       } else {
         unsupported(here + "/type", supported, *part.find("type"));
       }
@@ -307,7 +312,8 @@ class TokenizerReader {
     if (regex != qwen_pattern && regex != gpt2_pattern)
       fail(tokenizer_unsupported, where + "/pattern/Regex", "the pattern of Qwen2 and Qwen3 or that of GPT-2",
            expert::quoted(regex));
-    result_.pre_tokenizer.splits.push_back(regex == qwen_pattern ? PreTokenizer::Split::qwen : PreTokenizer::Split::gpt2);
+    result_.pre_tokenizer.splits.push_back(regex == qwen_pattern ? PreTokenizer::Split::qwen
+                                                                 : PreTokenizer::Split::gpt2);
     if (string(part, where, "behavior") != "Isolated")
       unsupported(where + "/behavior", "\"Isolated\"", *part.find("behavior"));
     if (boolean(part, where, "invert")) unsupported(where + "/invert", "false", *part.find("invert"));
@@ -316,7 +322,8 @@ class TokenizerReader {
   void read_byte_level(const std::string& key, bool required) {
     const std::string where = "/" + key, type = type_of(where);
     if (type.empty()) {
-      if (required) fail(tokenizer_unsupported, where, "ByteLevel", "null", "Set the tokenizer's decoder to ByteLevel()");
+      if (required)
+        fail(tokenizer_unsupported, where, "ByteLevel", "null", "Set the tokenizer's decoder to ByteLevel()");
       return;
     }
     if (type != "ByteLevel")
