@@ -258,12 +258,20 @@ std::vector<Problem> all_problems(const Json& manifest) {
   return problems;
 }
 
-// What the manifest asks for and this version announces instead of doing: "grammar sql-postgres".
+// What E is made of and this version announces instead of doing: "grammar sql-postgres".
 template <class E>
 std::vector<std::string> not_built_yet() {
   std::vector<std::string> names;
   for (const DescribedPolicy& policy : describe<E>())
     if (!policy.not_built.empty()) names.emplace_back(policy.not_built);
+  return names;
+}
+// The same for run-time fields: "/training/config/save_strategy = \"steps\"". Only those that ask for something.
+inline std::vector<std::string> not_built_yet(const Manifest& manifest) {
+  std::vector<std::string> names;
+  for (const NotBuiltField& field : manifest_fields_not_built)
+    if (const Json* value = manifest.find(field.pointer); value && value->dump() != field.inert)
+      names.push_back(std::string(field.pointer) + " = " + shown(*value));
   return names;
 }
 

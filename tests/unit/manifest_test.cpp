@@ -171,8 +171,8 @@ TEST_CASE("a manifest written from policies, the user's own included, is accepte
             manifest_of<Expert<LoRA<4>, Int4Affine<32>, HeadInt8>>())
             .empty());
   CHECK(all_problems<Expert<RsLoRA<4>, RopeDefault>>(manifest_of<Expert<RsLoRA<4>, RopeDefault>>()).empty());
-  CHECK(check_manifest<Expert<lab::VeRA>>(manifest_of<Expert<DoRA<256>>>()).size() ==
-        3);  // type, alpha, target_modules
+  // Its type, and seven statements that VeRA does not make.
+  CHECK(check_manifest<Expert<lab::VeRA>>(manifest_of<Expert<DoRA<256>>>()).size() == 8);
 }
 
 TEST_CASE("what a policy states is a field of class projected, of its own slot", "[manifest]") {
@@ -288,6 +288,21 @@ TEST_CASE("what is not built yet is announced by name", "[manifest]") {
   CHECK(not_built_yet<SqlExpert<>>() ==
         std::vector<std::string>{"grammar sql-postgres", "validation parser-strict", "kv cache persistence"});
   CHECK(not_built_yet<Expert<DoRA<4>>>().empty());
+  Manifest manifest = sql_manifest();
+  CHECK(not_built_yet(manifest) == std::vector<std::string>{"/training/dataset/augmentation/table_aliases = true"});
+  set_value(manifest, "training.dataset.augmentation.table_aliases=false");
+  set_value(manifest, "training.config.save_strategy=no");
+  set_value(manifest, "routing.keywords=[]");
+  CHECK(not_built_yet(manifest).empty());
+  set_value(manifest, "routing.keywords=[\"sql\"]");
+  set_value(manifest, "training.config.save_strategy=steps");
+  CHECK(not_built_yet(manifest) ==
+        std::vector<std::string>{"/routing/keywords = [\"sql\"]", "/training/config/save_strategy = \"steps\""});
+  for (const NotBuiltField& field : manifest_fields_not_built) {
+    INFO(field.pointer);
+    const ManifestField* row = detail::find_field(field.pointer);
+    CHECK((row && row->field_class == FieldClass::run_time));
+  }
 }
 
 TEST_CASE("problems as JSON carry pointer, both values, policy and message", "[manifest]") {

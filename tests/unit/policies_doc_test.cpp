@@ -93,25 +93,36 @@ std::string fields_table() {
   constexpr std::string_view classes[] = {"a: stated by a policy of slot", "b: read by", "c: written or compared by",
                                           "d: informative", "refused:"};
   std::string t = "| field | kind | who acts on it |\n|---|---|---|\n";
+  const auto built = [](const ManifestField& field) {
+    for (const NotBuiltField& row : manifest_fields_not_built)
+      if (row.pointer == field.pointer) return " (not built yet)";
+    return "";
+  };
   for (const ManifestField& field : manifest_fields)
     t += "| `" + std::string(field.pointer) + "` | " + kind_of(field) + " | " +
          std::string(classes[static_cast<std::size_t>(field.field_class)]) + (field.note.empty() ? "" : " ") +
-         cell(std::string(field.note)) + " |\n";
+         cell(std::string(field.note)) + built(field) + " |\n";
   return t;
 }
 
 std::string page() {
-  return "# Policies and manifest fields\n\nGenerated from the code; `policies_doc_test` fails where this page differs "
-         "and writes the "
-         "new one.\n\nAn expert is `Expert<policies...>`: one policy per slot, in any order, defaults in the empty "
-         "slots. What a policy "
-         "states, the manifest must say too; an absent field is a mismatch unless marked *if present*.\n\n## "
-         "Policies\n\n" +
-         policies_table() +
-         "\n## Fields\n\nClass a is compared with the type, b is read when a stage runs, c is written by tools or "
-         "measured and "
-         "compared, d is for people. A key that is not here is an error; a key that begins with `_` is a comment.\n\n" +
-         fields_table();
+  return R"(# Policies and manifest fields
+
+Generated from the code; `policies_doc_test` fails where this page differs and writes the new one.
+
+An expert is `Expert<policies...>`: one policy per slot, in any order, defaults in the empty slots. What a policy states,
+the manifest must say too; an absent field is a mismatch unless marked *if present*.
+
+## Policies
+
+)" + policies_table() +
+         R"(
+## Fields
+
+Class a is compared with the type, b is read when a stage runs, c is written by tools or measured and compared, d is for
+people. A key that is not here is an error; a key that begins with `_` is a comment.
+
+)" + fields_table();
 }
 
 }  // namespace

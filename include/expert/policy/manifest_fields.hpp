@@ -218,5 +218,41 @@ inline constexpr auto manifest_fields = [] {
   };
 }();
 
+// Run-time fields that no stage acts on yet. Commands announce those that ask for something; a stage that learns to
+// read one removes its row.
+struct NotBuiltField {
+  std::string_view pointer;
+  std::string_view inert;  // the value, as JSON, that asks for nothing; empty: every value asks
+};
+inline constexpr std::array manifest_fields_not_built{
+    NotBuiltField{"/routing/keywords", "[]"},
+    NotBuiltField{"/routing/exclude_keywords", "[]"},
+    NotBuiltField{"/routing/router_hint", "\"\""},
+    NotBuiltField{"/routing/priority", ""},
+    NotBuiltField{"/constraints/max_chain", ""},
+    NotBuiltField{"/constraints/load_order", ""},
+    NotBuiltField{"/constraints/incompatible_with", "[]"},
+    NotBuiltField{"/constraints/requires", "[]"},
+    NotBuiltField{"/training/dataset/streaming", "false"},
+    NotBuiltField{"/training/dataset/augmentation/table_aliases", "false"},
+    NotBuiltField{"/training/dataset/augmentation/comment_stripping", "false"},
+    NotBuiltField{"/training/dataset/augmentation/case_normalization", "\"preserve\""},
+    NotBuiltField{"/training/dataset/validation/validate_json", "false"},
+    NotBuiltField{"/training/dataset/validation/validate_schema", "false"},
+    NotBuiltField{"/training/config/save_strategy", "\"no\""},
+    NotBuiltField{"/training/config/save_steps", ""},
+    NotBuiltField{"/training/config/save_total_limit", ""},
+    NotBuiltField{"/training/config/evaluation_strategy", "\"no\""},
+    NotBuiltField{"/training/config/eval_steps", ""},
+    NotBuiltField{"/training/config/load_best_model_at_end", "false"},
+    NotBuiltField{"/training/config/metric_for_best_model", ""},
+    NotBuiltField{"/training/config/greater_is_better", ""},
+    NotBuiltField{"/training/config/group_by_length", "false"},
+    NotBuiltField{"/training/decoding/grammar_file", "\"\""},
+    NotBuiltField{"/evaluation/suite", "\"\""},
+    NotBuiltField{"/evaluation/test_cases", "\"\""},
+    NotBuiltField{"/evaluation/metrics", "[]"},
+};
+
 }  // namespace v0
 }  // namespace expert
