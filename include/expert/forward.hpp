@@ -201,12 +201,8 @@ RopeTable make_rope_table(std::int64_t context_length, float* memory) {
   std::array<float, half> inv_freq;
   const float scaling = E::rope::inv_freq(inv_freq, M::rope_theta, M::head_dim, M::max_position_embeddings, context_length);
   float *cos = memory, *sin = memory + context_length * half;
-  for (std::int64_t p = 0; p < context_length; ++p)
-    for (std::int64_t j = 0; j < half; ++j) {
-      const float angle = static_cast<float>(p) * inv_freq[static_cast<std::size_t>(j)];
-      cos[p * half + j] = float(T(static_cast<float>(std::cos(double{angle})) * scaling));
-      sin[p * half + j] = float(T(static_cast<float>(std::sin(double{angle})) * scaling));
-    }
+  for (std::int32_t p = 0; p < context_length; ++p)
+    reference::rope_tables<T>({&p, 1}, inv_freq, scaling, cos + p * half, sin + p * half);
   return {cos, sin};
 }
 

@@ -33,6 +33,7 @@ struct TrainerOptions {
   OptimizerOptions optimizer;
   float dropout = 0;
   std::uint64_t seed = 42;
+  std::int64_t sub_batch_tokens = 0;  // run fewer tokens at once than the compiled plan; 0: what the plan chose
 };
 
 struct StepResult {
@@ -55,7 +56,9 @@ class Trainer {
 
   // Weights are checked already (weights.hpp). `layout` is for the tests of the plan. Throws EXPERT-E304 and std::bad_alloc.
   Trainer(CpuDevice& device, const Weights<E>& weights, TrainerOptions options, Arena::Layout layout = Arena::Layout::packed)
-      : cpu_(device.cpu()), model_(weights.view()), options_(options), arena_(Plan::regions(max_tokens), layout) {
+      : cpu_(device.cpu()), model_(weights.view()), options_(options),
+        capacity_(options.sub_batch_tokens > 0 ? std::min(options.sub_batch_tokens, max_tokens) : max_tokens),
+        arena_(Plan::regions(capacity_), layout) {
     if (options.dropout > 0 && E::adapter::is_dora && !E::adapter::dropout_product)
       throw Error(dropout_needs_policy, {.where = "/base_models/0/adapters/0/dropout",
                                          .expected = "0",
@@ -113,14 +116,14 @@ class Trainer {
   }
 
   // Loss of the batch (sum over its loss tokens), with `scale` times its gradient added to gradients().
-  // Rows go through in sub-batches of at most max_tokens tokens. Throws EXPERT-E301 and E302.
+  // Rows go through in sub-batches of as many as the plan holds. Throws EXPERT-E301 and E302.
   double accumulate(const TokenBatch& batch, float scale) {
     check(batch);
     double loss = 0;
     for (std::int64_t row = 0; row < batch.rows();) {
       std::int64_t end = row + 1;
       const auto begin_of = [&](std::int64_t i) { return batch.row_begin[static_cast<std::size_t>(i)]; };
-      while (end < batch.rows() && begin_of(end + 1) - begin_of(row) <= max_tokens) ++end;
+      while (end < batch.rows() && begin_of(end + 1) - begin_of(row) <= capacity_) ++end;
       loss += sub_batch(batch, begin_of(row), begin_of(end) - begin_of(row), scale);
       row = end;
     }
@@ -213,7 +216,7 @@ class Trainer {
   // The buffers of one layer: what the forward pass left there (tests compare every intermediate).
   LayerBuffers<E> layer(std::int64_t l) const noexcept {
     using S = detail::Sizes<E>;
-    const std::int64_t n = max_tokens;
+    const std::int64_t n = capacity_;
     const auto slice = [&](std::size_t region, std::int64_t width) { return at(region) + l * n * width; };
     LayerBuffers<E> b{slice(Plan::residual, S::C), slice(Plan::input_norm, S::C), slice(Plan::q, S::Q), slice(Plan::k, S::KV),
                       slice(Plan::v, S::KV), slice(Plan::q_rotated, S::Q), slice(Plan::k_rotated, S::KV), slice(Plan::v_scaled, S::KV),
@@ -250,7 +253,7 @@ class Trainer {
   }
   float* final_rstd() const {
     using S = detail::Sizes<E>;
-    return floats(Plan::row_statistics) + S::L * (2 + S::H + S::K) * max_tokens;
+    return floats(Plan::row_statistics) + S::L * (2 + S::H + S::K) * capacity_;
   }
 
   // transformers' rule (Trainer.get_decay_parameter_names): every tensor decays but the weights of norms.
@@ -281,9 +284,9 @@ class Trainer {
                                        .got = std::to_string(n) + " ids", .fix = "Fill every array of TokenBatch"});
     for (std::int64_t row = 0; row < batch.rows(); ++row) {
       const std::int64_t begin = batch.row_begin[static_cast<std::size_t>(row)], end = batch.row_begin[static_cast<std::size_t>(row) + 1];
-      if (begin > end || end > batch.tokens() || end - begin > E::packing::max_seq_length)
+      if (begin > end || end > batch.tokens() || end - begin > std::min(E::packing::max_seq_length, capacity_))
         throw Error(batch_too_long, {.where = "row " + std::to_string(row),
-                                     .expected = "0 to " + std::to_string(E::packing::max_seq_length) + " tokens",
+                                     .expected = "0 to " + std::to_string(std::min(E::packing::max_seq_length, capacity_)) + " tokens",
                                      .got = std::to_string(end - begin),
                                      .fix = "Pack with the expert's max_seq_length"});
       for (std::int64_t i = begin; i < end; ++i) check_token(batch, static_cast<std::size_t>(i), begin, end);
@@ -310,7 +313,7 @@ class Trainer {
   double loss_of(const TokenBatch& batch, std::int64_t first, std::int64_t n, float scale, float* d_lm_head) noexcept {
     const LossBuffers<T> b{at(Plan::loss_rows), at(Plan::d_loss_rows), at(Plan::logits), floats(Plan::losses),
                            arena_.at<std::int32_t>(Plan::loss_index), arena_.at<std::int32_t>(Plan::labels),
-                           std::min(E::loss::chunk_rows, max_tokens), context_.unpacked};
+                           std::min(E::loss::chunk_rows, capacity_), context_.unpacked};
     return loss_forward_backward(cpu_, n, model_.lm_head, at(Plan::final_norm), batch.labels.data() + first, scale, b,
                                  at(Plan::d_final), d_lm_head);
   }
@@ -369,6 +372,7 @@ class Trainer {
   Cpu cpu_;
   ModelView<E> model_;
   TrainerOptions options_;
+  std::int64_t capacity_;  // tokens that run at once
   Arena arena_;
   AdapterView<E> adapter_;
   ForwardContext<E> context_;

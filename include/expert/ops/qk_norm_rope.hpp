@@ -8,6 +8,7 @@
 
 #include "expert/core/config.hpp"
 #include "expert/core/dtype.hpp"
+#include "expert/ops/rope.hpp"
 
 namespace expert {
 inline namespace v0 {
@@ -38,12 +39,8 @@ void qk_norm_rope_forward(std::int64_t tokens, std::int64_t heads, std::int64_t 
       const float scale = 1 / std::sqrt(sum / static_cast<float>(head_dim) + eps);
       rstd[t * heads + h] = scale;
       T* o = row + h * head_dim;
-      for (std::int64_t d = 0; d < half; ++d) {
-        const float a = float(T(float(T(y(d) * scale)) * float(weight[d])));
-        const float b = float(T(float(T(y(d + half) * scale)) * float(weight[d + half])));
-        o[d] = T(float(T(a * cos[d])) - float(T(b * sin[d])));
-        o[d + half] = T(float(T(b * cos[d])) + float(T(a * sin[d])));
-      }
+      for (std::int64_t d = 0; d < head_dim; ++d) o[d] = T(float(T(y(d) * scale)) * float(weight[d]));
+      rope_forward(1, 1, head_dim, o, cos, sin, o);
     }
   }
 }
@@ -64,13 +61,8 @@ void qk_norm_rope_backward(std::int64_t tokens, std::int64_t heads, std::int64_t
       T* g = d_out + t * width + h * head_dim;
       const float scale = rstd[t * heads + h];
       float dot = 0;
-      for (std::int64_t d = 0; d < half; ++d) {  // the rotation's transpose
-        const float ga = float(g[d]), gb = float(g[d + half]);
-        const T a = T(ga * cos[d] + gb * sin[d]), b = T(gb * cos[d] - ga * sin[d]);
-        g[d] = a;
-        g[d + half] = b;
-        dot += float(a) * float(weight[d]) * y(d) + float(b) * float(weight[d + half]) * y(d + half);
-      }
+      rope_backward(1, 1, head_dim, g, cos, sin, g);
+      for (std::int64_t d = 0; d < head_dim; ++d) dot += float(g[d]) * float(weight[d]) * y(d);
       const float k = dot * scale * scale * scale / static_cast<float>(head_dim);
       for (std::int64_t d = 0; d < head_dim; ++d) {
         if (d_weight != nullptr) d_weight[d] += float(g[d]) * float(T(y(d) * scale));

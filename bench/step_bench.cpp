@@ -1,0 +1,191 @@
+// One training step on the shape of Qwen3-0.6B with random weights: tokens/s, loss, FLOP, memory planned and measured,
+// allocations. `--json` prints one object to stdout.
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cinttypes>
+#include <cstdio>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include "expert/expert.hpp"
+#include "expert/plan/cost.hpp"
+#include "random_model.hpp"
+
+// Every allocation of the process, all threads: the executable's malloc comes before the C library's.
+static std::atomic<std::int64_t> allocations{0};
+extern "C" {
+void* __libc_malloc(std::size_t);
+void* __libc_calloc(std::size_t, std::size_t);
+void* __libc_realloc(void*, std::size_t);
+void* malloc(std::size_t n) {
+  allocations.fetch_add(1, std::memory_order_relaxed);
+  return __libc_malloc(n);
+}
+void* calloc(std::size_t n, std::size_t size) {
+  allocations.fetch_add(1, std::memory_order_relaxed);
+  return __libc_calloc(n, size);
+}
+void* realloc(void* p, std::size_t n) {
+  allocations.fetch_add(1, std::memory_order_relaxed);
+  return __libc_realloc(p, n);
+}
+}
+
+namespace {
+
+using namespace expert;
+
+struct Options {
+  std::string adapter = "dora", quant = "int4", isa, model;
+  std::int64_t batch = 1, seq = 512, document_length = 0, steps = 3;
+  double loss_share = 1, dropout = 0;
+  int threads = 2;
+};
+
+// A line of /proc/self/status in bytes: "RssAnon" is what the process holds beyond mapped files, "VmHWM" its peak in all.
+std::int64_t status_bytes(const std::string& key) {
+  std::ifstream file("/proc/self/status");
+  for (std::string line; std::getline(file, line);)
+    if (line.starts_with(key + ":")) return std::stoll(line.substr(key.size() + 1)) * 1024;
+  return 0;
+}
+
+TokenBatch make_batch(const Options& o, std::int64_t vocab_size) {
+  const RandomStream random(1, Purpose::shuffle);
+  TokenBatch batch;
+  batch.row_begin.push_back(0);
+  for (std::int64_t row = 0; row < o.batch; ++row) {
+    for (std::int64_t t = 0; t < o.seq; ++t) {
+      const std::int64_t position = t % o.document_length, i = batch.tokens();
+      const bool bears = static_cast<double>(random.uniform(static_cast<std::uint64_t>(3 * i + 2))) < o.loss_share;
+      const auto id = [&](std::uint64_t at) { return static_cast<std::int32_t>(random.below(at, static_cast<std::uint32_t>(vocab_size))); };
+      batch.input_ids.push_back(id(static_cast<std::uint64_t>(3 * i)));
+      batch.positions.push_back(static_cast<std::int32_t>(position));
+      batch.labels.push_back(bears ? id(static_cast<std::uint64_t>(3 * i + 1)) : ignore_index);
+      batch.keys.push_back({0, 0, static_cast<std::int32_t>(i - position), static_cast<std::int32_t>(i + 1)});
+    }
+    batch.row_begin.push_back(batch.tokens());
+  }
+  return batch;
+}
+
+template <class E>
+Json run(const Options& o) {
+  using Clock = std::chrono::steady_clock;
+  CpuDevice device(o.threads, o.isa.empty() ? best_isa() : require_supported(isa_from_name(o.isa)));
+  const Weights<E> weights = load_weights<E>(o.model, device);
+  const std::int64_t before = status_bytes("RssAnon");
+  TrainerOptions options;
+  options.dropout = static_cast<float>(o.dropout);
+  std::int64_t rows = o.batch;
+  while (rows > 1 && (rows * o.seq > Trainer<E>::max_tokens || TrainingPlan<E>::bytes(rows * o.seq) > E::budget::bytes)) --rows;
+  options.sub_batch_tokens = rows * o.seq;
+  Trainer<E> trainer(device, weights, options);
+  const TokenBatch batch = make_batch(o, E::model::vocab_size);
+  StepResult result = trainer.step({&batch, 1}, 1e-4);  // touches every page
+  const double first_loss = result.loss;
+  std::vector<double> seconds;
+  std::int64_t allocated = 0;
+  for (std::int64_t step = 0; step < o.steps; ++step) {
+    const std::int64_t count = allocations.load();
+    const auto begin = Clock::now();
+    result = trainer.step({&batch, 1}, 1e-4);
+    seconds.push_back(std::chrono::duration<double>(Clock::now() - begin).count());
+    allocated = std::max(allocated, allocations.load() - count);
+  }
+  std::sort(seconds.begin(), seconds.end());
+  const double step_s = seconds[seconds.size() / 2];
+  const std::int64_t planned = TrainingPlan<E>::bytes(rows * o.seq);
+  Json json = Json::object();
+  json.set("model", E::model::name)
+      .set("adapter", o.adapter)
+      .set("quant", o.quant)
+      .set("batch", o.batch)
+      .set("seq", o.seq)
+      .set("doc_length", o.document_length)
+      .set("threads", static_cast<std::int64_t>(o.threads))
+      .set("isa", name_of(device.cpu().isa))
+      .set("tokens_per_s", static_cast<double>(batch.tokens()) / step_s)
+      .set("step_s", step_s)
+      .set("loss", first_loss)
+      .set("model_flops", training_flops<E>(batch.tokens(), batch.loss_tokens(), o.document_length))
+      .set("sub_batch", rows)
+      .set("recompute", "none")
+      .set("planned_bytes", planned)
+      .set("peak_bytes", status_bytes("RssAnon") - before)
+      .set("weight_bytes", weights.owned_bytes())
+      .set("rss_peak_bytes", status_bytes("VmHWM"))
+      .set("allocations_per_step", allocated);
+  return json;
+}
+
+template <class... Ps>
+using Bench = Expert<Qwen3_0_6B, RopeNtkByParts<8192, 32768>, Compute<bf16>, Packing<4096>, Batch<32>, Ps...>;
+
+template <class Quant>
+Json with_adapter(const Options& o) {
+  if (o.adapter == "lora") return run<Bench<LoRA<12>, Quant>>(o);
+  if (o.adapter == "dora" && o.dropout > 0) return run<Bench<DoRAWithDropout<12>, Quant>>(o);
+  if (o.adapter == "dora") return run<Bench<DoRA<12>, Quant>>(o);
+  if constexpr (Quant::takes_gradient) {
+    return run<Bench<NoAdapter, FullFineTune, Quant>>(o);
+  } else {
+    throw CLI::ValidationError("--adapter none trains the base, which needs --quant bf16");
+  }
+}
+
+// The random base of this shape and seed, written once.
+std::string random_base() {
+  const std::filesystem::path directory = std::filesystem::temp_directory_path() / "expert-random-qwen3-0.6b-1";
+  if (!std::filesystem::exists(directory / "config.json")) {
+    std::fprintf(stderr, "writing a random base to %s\n", directory.c_str());
+    std::filesystem::create_directories(directory);
+    random_model::write_weights(directory, random_model::tensors_of(random_model::qwen3_0_6b), DType::BF16, 1, 0.02, 0);
+    random_model::write_configs(directory, random_model::qwen3_0_6b, DType::BF16, 0.02, 151643, {151645, 151643}, 151643);
+  }
+  return directory.string();
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app("Times one training step on the shape of Qwen3-0.6B");
+  Options o;
+  bool json = false, random = false;
+  std::string device = "cpu";
+  app.add_flag("--json", json, "one JSON object on stdout");
+  app.add_option("--device", device)->check(CLI::IsMember({"cpu"}));
+  app.add_option("--adapter", o.adapter)->check(CLI::IsMember({"lora", "dora", "none"}))->capture_default_str();
+  app.add_option("--quant", o.quant)->check(CLI::IsMember({"bf16", "int8", "int4"}))->capture_default_str();
+  app.add_option("--batch", o.batch)->check(CLI::Range(1, 1024))->capture_default_str();
+  app.add_option("--seq", o.seq)->check(CLI::Range(1, 4096))->capture_default_str();
+  app.add_option("--doc-length", o.document_length, "tokens of each document; default: the row")->check(CLI::Range(1, 4096));
+  app.add_option("--loss-share", o.loss_share)->check(CLI::Range(0.0, 1.0))->capture_default_str();
+  app.add_option("--dropout", o.dropout)->check(CLI::Range(0.0, 0.9))->capture_default_str();
+  app.add_option("--threads", o.threads)->check(CLI::Range(1, 1024))->capture_default_str();
+  app.add_option("--steps", o.steps, "timed steps, after one that is not; the median counts")->check(CLI::Range(1, 1000));
+  app.add_option("--isa", o.isa, "instruction set; default: the best of this CPU");
+  auto* model = app.add_option("--model", o.model, "directory of a Qwen3-0.6B checkpoint");
+  app.add_flag("--random-base", random, "random weights, written once to the temporary directory")->excludes(model);
+  CLI11_PARSE(app, argc, argv);
+  try {
+    if (o.document_length == 0) o.document_length = o.seq;
+    if (o.model.empty()) o.model = random_base();
+    const Json result = o.quant == "bf16" ? with_adapter<Bf16Weights>(o)
+                        : o.quant == "int8" ? with_adapter<Int8Quant>(o) : with_adapter<Int4Quant>(o);
+    if (json) {
+      std::printf("%s\n", result.dump().c_str());
+    } else {
+      for (const auto& [key, value] : result.members()) std::printf("%-22s %s\n", key.c_str(), value.dump().c_str());
+    }
+  } catch (const std::exception& e) {
+    std::fprintf(stderr, "%s\n", e.what());
+    return 1;
+  }
+}
