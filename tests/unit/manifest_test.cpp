@@ -2,6 +2,7 @@
 // SQL expert's manifest, the only code that it must give, and where.
 #include "expert/manifest.hpp"
 
+#include <chrono>
 #include <fstream>
 #include <set>
 
@@ -228,6 +229,15 @@ TEST_CASE("a manifest that is hostile or not there is refused", "[manifest]") {
         json_too_large.number);
   const std::string long_key(100'000, 'a');
   CHECK(code_of([&] { (void)parse_manifest("{\"" + long_key + "\": 0}", "key"); }) == manifest_unknown_key.number);
+}
+
+TEST_CASE("a megabyte of unknown keys is refused without delay", "[manifest]") {
+  std::string text = "{";
+  for (int i = 0; text.size() < 1'000'000; ++i) text += "\"key_" + std::to_string(i) + "\":0,";
+  text.back() = '}';
+  const auto start = std::chrono::steady_clock::now();
+  CHECK(code_of([&] { (void)parse_manifest(text, "keys"); }) == manifest_missing.number);  // "/base_models" sorts first
+  CHECK(std::chrono::steady_clock::now() - start < std::chrono::seconds(5));
 }
 
 TEST_CASE("an unknown key is told the nearest known one", "[manifest]") {

@@ -185,9 +185,15 @@ class ManifestSchema {
       if (find_field(at) || is_section(at))
         check(member, at);
       else
-        add(manifest_unknown_key, at, &member, "a known key; the nearest is " + nearest_key(pointer, key),
+        add(manifest_unknown_key, at, &member, known_key(pointer, key),
             "Rename it, remove it, or begin it with _ to make it a comment");
     }
+  }
+
+  // Only the first few are looked up: a file of nothing but unknown keys shall not take long to refuse.
+  std::string known_key(std::string_view parent, std::string_view key) {
+    constexpr int enough = 20;
+    return ++unknown_keys_ > enough ? "a known key" : "a known key; the nearest is " + nearest_key(parent, key);
   }
 
   void check_field(const Json& value, const std::string& pointer, const ManifestField& field) {
@@ -319,6 +325,7 @@ class ManifestSchema {
   }
 
   std::vector<Problem> problems_;
+  int unknown_keys_ = 0;
 };
 
 }  // namespace detail
