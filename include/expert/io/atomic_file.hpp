@@ -58,6 +58,7 @@ class AtomicFile {
   }
   void write(std::string_view text) { write(std::as_bytes(std::span(text))); }
 
+  // fsync before rename: else a crash could leave the new name with old or no bytes.
   void commit() {
     if (::fsync(fd_) != 0 || std::rename(temporary_.c_str(), path_.c_str()) != 0) fail();
     ::close(std::exchange(fd_, -1));

@@ -83,6 +83,7 @@ class Checkpoint {
                               .fix = std::move(fix)});
   }
 
+  // By name only: nothing is opened to find out.
   static bool is_pickle(const std::filesystem::path& file) {
     constexpr std::array<std::string_view, 6> extensions{".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"};
     return std::find(extensions.begin(), extensions.end(), file.extension().string()) != extensions.end();
@@ -104,6 +105,8 @@ class Checkpoint {
     fail(directory, {}, expected, "neither");
   }
 
+  // Names are checked before any shard is opened: an index may not reach outside its directory. Then index and shards
+  // must agree in both directions, so that no tensor is lost or taken from the wrong shard.
   void open_shards(const std::filesystem::path& directory, const std::filesystem::path& index, const Limits& limits) {
     const Json json = read_json(index, limits.index_bytes, limits);
     const Json* map = json.find("weight_map");

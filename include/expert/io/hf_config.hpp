@@ -71,13 +71,16 @@ namespace detail {
 
 inline constexpr FieldCodes config_codes{config_key_missing, config_wrong_kind, config_out_of_range};
 inline constexpr std::int64_t largest_size = INT32_MAX;
+// Caps far above any model, so that sums and products of sizes fit and tables made from them stay small.
 inline constexpr std::int64_t most_layers = 10'000;
 inline constexpr std::int64_t most_parameters = std::int64_t{1} << 40;
 
+// A token id below vocab_size, or nothing where the key is absent or null.
 inline std::optional<std::int64_t> token_id(const Fields& fields, std::string_view key, std::int64_t vocab_size) {
   if (!fields.find(key)) return std::nullopt;
   return fields.integer(key, 0, vocab_size - 1);
 }
+// The same for eos_token_id, which may be one id or a list.
 inline std::vector<std::int64_t> token_ids(const Fields& fields, std::string_view key, std::int64_t vocab_size) {
   const Json* ids = fields.find(key);
   if (!ids) return {};
@@ -196,6 +199,7 @@ inline RopeConfig parse_ropes(const Fields& config, const std::string& file, std
   return result;
 }
 
+// "dtype" (5.x) and "torch_dtype" (4.x) name the type in which the model was saved.
 inline std::optional<DType> parse_dtype(const Fields& config) {
   std::optional<DType> dtype;
   for (const char* key : {"dtype", "torch_dtype"}) {
@@ -226,7 +230,8 @@ inline void refuse_misspelt_keys(const Fields& config) {
 
 }  // namespace detail
 
-// `file` is only named in messages.
+// `file` is only named in messages. What a checkpoint of the architecture must state is required, because transformers'
+// defaults are those of the 8B model; what it may leave out has transformers' default.
 inline HfConfig parse_hf_config(const Json& json, const std::string& file) {
   using detail::largest_size;
   const Fields fields(json, file, "", detail::config_codes);

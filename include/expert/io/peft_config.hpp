@@ -54,6 +54,8 @@ namespace detail {
 inline constexpr std::array<std::string_view, 7> projection_names{"q_proj",    "k_proj",  "v_proj",   "o_proj",
                                                                   "gate_proj", "up_proj", "down_proj"};
 
+// The list, sorted. PEFT would take a string as a pattern over module names; which layers it hits depends on the model,
+// so a checked list is demanded.
 inline std::vector<std::string> parse_target_modules(const Fields& fields) {
   const Json& list = fields.require("target_modules");
   if (list.is_string())

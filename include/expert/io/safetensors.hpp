@@ -140,6 +140,7 @@ class SafetensorsFile {
   const std::string& name() const noexcept { return file_.name(); }
 
  private:
+  // Everything that one entry alone can say; check_layout compares them with each other.
   void read_entries(const Json& header, std::span<const std::byte> data, const Limits& limits) {
     for (const auto& [name, entry] : header.members()) {
       if (name == "__metadata__") {
@@ -165,6 +166,9 @@ class SafetensorsFile {
               [&](std::size_t a, std::size_t b) { return tensors_[a].name < tensors_[b].name; });
   }
 
+  // Kinds, dtype, shape, offsets, in this order: each check may rely on those before it. Sizes must be written as
+  // integers (2.0 is refused), as the Rust reader demands. No memory is taken that the header itself does not account
+  // for.
   TensorView read_entry(const std::string& name, const Json& entry, std::span<const std::byte> data,
                         const Limits& limits) const {
     const std::string where = "tensor " + expert::quoted(name, 200);

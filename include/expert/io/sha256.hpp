@@ -55,6 +55,7 @@ class Sha256 {
   }
 
  private:
+  // One round of the compression function over 64 bytes (FIPS 180-4, 6.2.2).
   void compress(const std::byte* block) {
     static constexpr std::uint32_t k[64] = {
         0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,

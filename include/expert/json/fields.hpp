@@ -32,10 +32,13 @@ class Fields {
                                       .fix = {}});
   }
 
+  // The member, or null where it is absent or null: for keys that may be left out.
   const Json* find(std::string_view key) const {
     const Json* value = object_.find(key);
     return value && !value->is_null() ? value : nullptr;
   }
+  // The member, null or not. This and what follows throw codes.missing where there is none, codes.wrong_kind and
+  // codes.out_of_range where the value does not fit.
   const Json& require(std::string_view key) const {
     const Json* value = object_.find(key);
     if (!value) fail(codes_.missing, key, "this key", "none", "State it");
@@ -49,6 +52,7 @@ class Fields {
     return pointer_ + "/" + (plain && key.size() <= 60 ? std::string(key) : expert::quoted(key));
   }
 
+  // From low to high, both allowed; 12.0 counts as 12.
   std::int64_t integer(std::string_view key, std::int64_t low, std::int64_t high) const {
     const Json& value = require(key);
     if (!value.is_integer()) {
@@ -88,6 +92,7 @@ class Fields {
     return out;
   }
 
+  // For rules beyond kind and range, in the same form: the message names the pointer of `key`.
   [[noreturn]] void fail(const ErrorCode& code, std::string_view key, std::string expected, std::string got,
                          std::string fix = "") const {
     throw Error(code, {.file = file_,

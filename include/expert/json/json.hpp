@@ -83,7 +83,8 @@ class JsonParser {
       ++at_;
   }
 
-  // Reads a scalar or an empty container, or opens a container and sets entered_.
+  // at_ stands on the first byte of a value. Reads a scalar or an empty container to its end, or opens a container and
+  // sets entered_: then the next value is the first of its items.
   Json begin_value() {
     entered_ = false;
     if (++values_ > json_max_values)
@@ -122,6 +123,8 @@ class JsonParser {
     return value;
   }
 
+  // Duplicate keys are looked for when the object is complete, all at once: one sort instead of a search per key. The
+  // one that is reported is the first in the text.
   Json close(Frame& frame) {
     Json done = std::move(frame.container);
     open_.pop_back();
@@ -152,6 +155,8 @@ class JsonParser {
     return true;
   }
 
+  // The grammar is checked here, because from_chars also takes "inf", "1." and ".5"; from_chars then converts exactly
+  // and without the locale.
   Json read_number() {
     const std::size_t start = at_;
     const auto digits = [&] {
@@ -183,6 +188,7 @@ class JsonParser {
     return real;
   }
 
+  // Plain ASCII is copied in runs; only escapes and longer UTF-8 sequences are looked at one by one.
   std::string read_string() {
     const std::size_t start = at_++;
     std::string out;
@@ -210,6 +216,7 @@ class JsonParser {
   }
   static bool is_plain(char c) { return c >= 0x20 && c != '"' && c != '\\' && static_cast<unsigned char>(c) < 0x80; }
 
+  // Appends the UTF-8 form. Characters beyond U+FFFF are escaped as two UTF-16 halves, which must be a pair.
   void read_escape(std::string& out) {
     const std::size_t start = at_++;
     const char c = peek();
@@ -253,6 +260,7 @@ class JsonParser {
     return code;
   }
 
+  // Lines and columns are counted only here, when the text is known to be wrong.
   [[noreturn]] void fail(ErrorCode code, std::size_t at, std::string expected, std::string got = "",
                          std::string fix = "") const {
     if (got.empty() && code == json_syntax)

@@ -68,6 +68,7 @@ class Json {
   Json(std::nullptr_t) {}
   template <std::same_as<bool> B>
   Json(B value) : value_(value) {}
+  // Integers stay exact in int64; a larger unsigned one becomes a double, as when it is read.
   template <std::integral I>
     requires(!std::same_as<I, bool>)
   Json(I value) {
@@ -190,6 +191,7 @@ inline JsonObject& JsonObject::operator=(const JsonObject& other) {
 }
 inline JsonObject::~JsonObject() = default;
 
+// The place in the index where `key` stands or would stand. Order: prefix, then whole key, both as unsigned bytes.
 inline std::vector<JsonObject::Entry>::iterator JsonObject::lower_bound(std::string_view key) const {
   const std::uint64_t prefix = prefix_of(key);
   return std::lower_bound(index->begin(), index->end(), key, [&](const Entry& entry, std::string_view wanted) {
@@ -303,6 +305,7 @@ inline const Json* Json::at_pointer(std::string_view pointer) const {
   return at;
 }
 
+// Like the reader, without recursion: `levels` holds the containers that are open and the next item of each.
 inline std::string Json::dump(int indent) const {
   struct Level {
     const Json* container;
