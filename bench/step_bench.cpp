@@ -90,13 +90,13 @@ Json run(const Options& o) {
   const TokenBatch batch = make_batch(o, E::model::vocab_size);
   StepResult result = trainer.step({&batch, 1}, 1e-4);  // touches every page
   const double first_loss = result.loss;
-  std::vector<double> seconds;
+  std::vector<double> seconds(static_cast<std::size_t>(o.steps));
   std::int64_t allocated = 0;
-  for (std::int64_t step = 0; step < o.steps; ++step) {
+  for (double& step_seconds : seconds) {
     const std::int64_t count = allocations.load();
     const auto begin = Clock::now();
     result = trainer.step({&batch, 1}, 1e-4);
-    seconds.push_back(std::chrono::duration<double>(Clock::now() - begin).count());
+    step_seconds = std::chrono::duration<double>(Clock::now() - begin).count();
     allocated = std::max(allocated, allocations.load() - count);
   }
   std::sort(seconds.begin(), seconds.end());
