@@ -8,7 +8,9 @@
 
 #include "cli/check.hpp"
 #include "cli/common.hpp"
+#include "cli/generate.hpp"
 #include "cli/tokenize.hpp"
+#include "cli/train.hpp"
 
 namespace {
 
@@ -34,12 +36,16 @@ void refuse_extras(const CLI::App& command) {
   for (const CLI::Option* option : command.get_options())
     for (const std::string& name : option->get_lnames())
       if (nearest.empty() || edit_distance(word, "--" + name) < edit_distance(word, nearest)) nearest = "--" + name;
+  for (const CLI::App* other : command.get_subcommands([](const CLI::App*) { return true; }))
+    if (nearest.empty() || edit_distance(word, other->get_name()) < edit_distance(word, nearest))
+      nearest = other->get_name();
   const bool close = edit_distance(word, nearest) <= 3;
-  throw Error(unknown_flag, {.file = {},
-                             .where = "expert-cli " + command.get_name(),
-                             .expected = close ? nearest : "the flags that --help lists",
-                             .got = expert::quoted(extras.front()),
-                             .fix = close ? "Did you mean " + nearest : ""});
+  throw Error(unknown_flag,
+              {.file = {},
+               .where = command.get_parent() == nullptr ? "expert-cli" : "expert-cli " + command.get_name(),
+               .expected = close ? nearest : "the flags that --help lists",
+               .got = expert::quoted(extras.front()),
+               .fix = close ? "Write " + nearest : ""});
 }
 
 int run(int argc, char** argv) {
@@ -51,6 +57,10 @@ int run(int argc, char** argv) {
   TokenizeOptions tokenize;
   CLI::App* check_command = add_check(app, check);
   CLI::App* tokenize_command = add_tokenize(app, tokenize);
+  TrainOptions train;
+  GenerateFlags generate;
+  CLI::App* train_command = add_train(app, train);
+  CLI::App* generate_command = add_generate(app, generate);
   for (CLI::App* command : app.get_subcommands([](CLI::App*) { return true; })) {
     command->allow_extras();
     command->add_flag("--json", json, "the result as one JSON object on stdout");
@@ -84,6 +94,8 @@ int run(int argc, char** argv) {
     for (const CLI::App* command : app.get_subcommands()) refuse_extras(*command);
     if (check_command->parsed()) return finish(run_check(check, report));
     if (tokenize_command->parsed()) return finish(run_tokenize(tokenize, report));
+    if (train_command->parsed()) return finish(run_train(train, report));
+    if (generate_command->parsed()) return finish(run_generate(generate, report));
   } catch (const Error& e) {
     report.complain({e});
     return finish(exit_code_of(e));

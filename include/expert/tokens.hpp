@@ -10,6 +10,7 @@
 
 #include "expert/core/batch.hpp"
 #include "expert/core/error.hpp"
+#include "expert/data/filter.hpp"
 #include "expert/data/jsonl.hpp"
 #include "expert/data/packing.hpp"
 #include "expert/data/shapes.hpp"
@@ -54,6 +55,8 @@ struct Dataset {
   std::vector<std::int64_t> lines;       // of the file, one for each document
   std::array<std::int64_t, 6> shapes{};  // rows of each RowShape
   std::int64_t blank_lines = 0;
+  std::int64_t too_short = 0, too_long = 0, duplicates = 0;  // rows that the filter left out
+  std::int64_t without_schema = 0;                           // rows that the filter took the context from
 
   std::int64_t tokens() const { return documents.begin.back(); }
   std::int64_t loss_tokens() const {
@@ -69,11 +72,13 @@ struct Dataset {
 // template is given the file and the line.
 template <class ChatTemplate>
 Dataset read_dataset(JsonlReader& reader, const Tokenizer& tokenizer, std::optional<std::int32_t> end_token,
-                     const RowOptions& options = {}) {
+                     const RowOptions& options = {}, const RowFilterOptions& filter_options = {}) {
   Dataset data;
+  RowFilter filter(filter_options);
   std::vector<std::uint8_t> loss;
   for (JsonRow row; reader.next(row);) {
-    const Example example = read_example(row, reader.file(), options);
+    Example example = read_example(row, reader.file(), options);
+    if (!filter.keep(example)) continue;
     ++data.shapes[static_cast<std::size_t>(example.shape)];
     try {
       const ChatIds ids = encode_example<ChatTemplate>(tokenizer, example, end_token);
@@ -82,13 +87,18 @@ Dataset read_dataset(JsonlReader& reader, const Tokenizer& tokenizer, std::optio
     } catch (const Error& e) {
       ErrorDetail detail = e.detail();
       detail.file = reader.file();
-      detail.where = "line " + std::to_string(row.line) + (detail.where.empty() ? "" : ", " + detail.where);
+      const std::string within = detail.where.empty() ? "" : ", " + detail.where;
+      detail.where = "line " + std::to_string(row.line) + within;
       throw Error(e.error_code(), std::move(detail));
     }
     data.lines.push_back(row.line);
   }
   require_rows(reader);
   data.blank_lines = reader.blank_lines();
+  data.too_short = filter.too_short();
+  data.too_long = filter.too_long();
+  data.duplicates = filter.duplicates();
+  data.without_schema = filter.without_schema();
   return data;
 }
 

@@ -183,3 +183,42 @@ TEST_CASE("a row that the template refuses is named by file and line", "[tokens]
   CHECK(e.detail().file == "rows.jsonl");
   CHECK(e.detail().where == "line 2, message 0");
 }
+
+TEST_CASE("rows that are too short, too long or there twice are left out and counted", "[tokens][filter]") {
+  const Tokenizer tokenizer = byte_tokenizer();
+  const auto read = [&](const RowFilterOptions& filter) {
+    JsonlReader reader(
+        memory(
+            "{\"text\": \"ab\"}\n{\"text\": \"\\u00e9\\u00e9\\u00e9\"}\n{\"text\": \"abcdefgh\"}\n{\"text\": \"ab\"}"),
+        "rows.jsonl");
+    return read_dataset<Qwen3Chat>(reader, tokenizer, im_end, {}, filter);
+  };
+  CHECK(read({}).documents.size() == 4);
+  const Dataset bounded = read({.min_length = 3, .max_length = 7});
+  CHECK(bounded.documents.size() == 1);
+  CHECK(bounded.lines == std::vector<std::int64_t>{2});
+  CHECK((bounded.too_short == 2 && bounded.too_long == 1));
+  const Dataset once = read({.deduplicate = true});
+  CHECK((once.documents.size() == 3 && once.duplicates == 1));
+}
+
+TEST_CASE("the share of rows with a schema is schema_injection_prob, chosen by the seed", "[tokens][filter]") {
+  const auto kept = [](std::uint64_t seed) {
+    RowFilter filter({.schema_injection_prob = 0.85, .seed = seed});
+    std::vector<bool> has_schema;
+    for (int i = 0; i < 4000; ++i) {
+      Example example{RowShape::question_answer,
+                      {{"system", "s", false}, {"user", "u", false}, {"assistant", "a", true}}};
+      REQUIRE(filter.keep(example));
+      has_schema.push_back(example.segments.size() == 3);
+    }
+    CHECK(filter.without_schema() == std::count(has_schema.begin(), has_schema.end(), false));
+    CHECK(std::abs(static_cast<double>(filter.without_schema()) / 4000 - 0.15) < 0.02);
+    return has_schema;
+  };
+  CHECK(kept(1) == kept(1));
+  CHECK(kept(1) != kept(2));
+  Example messages{RowShape::messages, {{"system", "s", false}, {"user", "u", false}, {"assistant", "a", true}}};
+  RowFilter none({.schema_injection_prob = 0});
+  CHECK((none.keep(messages) && messages.segments.size() == 3));
+}

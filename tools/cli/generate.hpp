@@ -1,0 +1,94 @@
+// `generate`: rows -> the same rows with {output, stop_reason, valid, tokens}, from the base alone or with an adapter.
+#pragma once
+#include <CLI/CLI.hpp>
+#include <optional>
+#include <string>
+
+#include "cli/common.hpp"
+#include "cli/jobs.hpp"
+#include "cli/resolve.hpp"
+
+namespace cli {
+
+struct GenerateFlags {
+  ModelOptions model;
+  std::string adapter = "none", input, output;
+  bool greedy = false;
+  std::int64_t max_new_tokens = 256, batch_size = 8, context = 0;
+  std::uint64_t seed = 42;
+  std::optional<float> temperature, top_p, min_p;
+  std::optional<std::int64_t> top_k;
+};
+
+inline CLI::App* add_generate(CLI::App& app, GenerateFlags& flags) {
+  CLI::App* command = app.add_subcommand("generate", "Answers rows with a base model or an expert");
+  add_model_options(*command, flags.model);
+  command->add_option("--adapter", flags.adapter, "PEFT directory, or none: the base alone")->capture_default_str();
+  command->add_option("--input", flags.input, "JSON lines, plain or gzip")->required();
+  command->add_option("--output", flags.output, "JSON lines")->required();
+  command->add_flag("--greedy", flags.greedy, "the most probable token each time");
+  command->add_option("--max-new-tokens", flags.max_new_tokens)->capture_default_str();
+  command->add_option("--batch-size", flags.batch_size, "rows decoded at once")
+      ->check(CLI::Range(1, 4096))
+      ->capture_default_str();
+  command->add_option("--context", flags.context, "tokens of prompt and answer; 0: as many as the rows need")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  command->add_option("--seed", flags.seed)->capture_default_str();
+  command->add_option("--temperature", flags.temperature);
+  command->add_option("--top-p", flags.top_p);
+  command->add_option("--top-k", flags.top_k);
+  command->add_option("--min-p", flags.min_p);
+  return command;
+}
+
+// flag > manifest > default, each with its origin.
+inline void choose_sampling(const GenerateFlags& flags, const Manifest& manifest, GenerateJob& job,
+                            const Report& report) {
+  const DecodingValues decoding = decoding_values(manifest);
+  std::string text = "decoding:";
+  const auto choose = [&](const char* name, const auto& flag, auto manifest_value, auto& to) {
+    using T = std::remove_reference_t<decltype(to)>;
+    to = flag ? static_cast<T>(*flag) : static_cast<T>(manifest_value);
+    const std::string origin(flag ? "flag" : manifest.origin(std::string("/training/decoding/") + name));
+    text += std::string(text.ends_with(':') ? " " : ", ") + name + " " + Json(static_cast<double>(to)).dump() + " (" +
+            origin + ")";
+  };
+  SamplingOptions& s = job.options.sampling;
+  choose("temperature", flags.temperature, decoding.temperature, s.temperature);
+  choose("top_p", flags.top_p, decoding.top_p, s.top_p);
+  choose("top_k", flags.top_k, decoding.top_k, s.top_k);
+  choose("min_p", flags.min_p, decoding.min_p, s.min_p);
+  job.options.do_sample = !flags.greedy && s.temperature > 0;
+  if (!job.options.do_sample) {
+    s = {};
+    text = flags.greedy ? "decoding: greedy (flag)" : "decoding: greedy (temperature 0)";
+  }
+  job.stop_sequences = decoding.stop_sequences;
+  text += "; " + std::to_string(job.stop_sequences.size()) + " stop sequences (" +
+          std::string(manifest.origin("/training/decoding/stop_sequences")) + ")";
+  report.say(text);
+}
+
+inline ExitCode run_generate(const GenerateFlags& flags, Report& report) {
+  const Manifest manifest = load_with_settings(flags.model);
+  GenerateJob job;
+  job.model = flags.model.model;
+  if (flags.adapter != "none") job.adapter = flags.adapter;
+  job.input = flags.input;
+  job.output = flags.output;
+  job.threads = flags.model.threads;
+  job.batch_size = flags.batch_size;
+  job.context_length = flags.context;
+  job.options.max_new_tokens = flags.max_new_tokens;
+  job.options.seed = flags.seed;
+  job.rows.field_mapping = dataset_values(manifest).field_mapping;
+  job.rows.context_prefix = context_prefix(manifest);
+  return with_resolved(flags.model, manifest, report, [&]<class E>(std::type_identity<E>) {
+    check_pin(flags.model, manifest, report);
+    choose_sampling(flags, manifest, job, report);
+    return generate_expert<E>(job, report);
+  });
+}
+
+}  // namespace cli
