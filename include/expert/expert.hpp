@@ -1,8 +1,8 @@
 // Everything for the CPU, std only: the policies, and one header per stage in the order of the flow.
 //   manifest -> check -> weights -> tokens -> forward -> loss -> backward -> optimizer -> adapter file -> generate
 #pragma once
+// clang-format off
 #include "expert/policy/assemble.hpp"
-
 #include "expert/manifest.hpp"
 #include "expert/registry.hpp"
 #include "expert/weights.hpp"
@@ -14,3 +14,4 @@
 #include "expert/trainer.hpp"
 #include "expert/adapter_file.hpp"
 #include "expert/generate.hpp"
+// clang-format on

@@ -11,24 +11,11 @@
 #include "expert/cpu/linear.hpp"
 #include "expert/cpu/ops.hpp"
 #include "expert/cpu/vector.hpp"
+#include "expert/ops/model_view.hpp"
 #include "expert/plan/parameters.hpp"
 
 namespace expert {
 inline namespace v0 {
-
-// The weights of a model in the types in which they are used. Non-owning: weights.hpp or the trainer holds the memory.
-template <class E>
-struct ModelView {
-  using T = typename E::compute::type;
-  struct Layer {
-    std::array<MatrixView, all_projections.size()> projections;
-    const T *input_layernorm = nullptr, *post_attention_layernorm = nullptr, *q_norm = nullptr, *k_norm = nullptr;
-    const MatrixView& operator[](Projection p) const { return projections[index_of(p)]; }
-  };
-  MatrixView embed_tokens, lm_head;
-  const T* norm = nullptr;
-  std::array<Layer, static_cast<std::size_t>(E::model::num_hidden_layers)> layers;
-};
 
 // An adapter in the compute type, in the layout of AdapterLayout<E>, with what DoRA derives from it once per optimizer step.
 template <class E>
