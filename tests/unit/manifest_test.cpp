@@ -33,8 +33,8 @@ std::vector<std::string> segments(std::string_view pointer) {
     std::string segment;
     for (const char c : pointer.substr(0, pointer.find('/'))) segment += c;
     pointer.remove_prefix(std::min(pointer.size(), segment.size()));
-    if (const std::size_t at = segment.find("~1"); at != segment.npos) segment.replace(at, 2, "/");
-    path.push_back(segment);
+    const std::size_t slash = segment.find("~1");  // ~1 stands for a slash
+    path.push_back(slash == segment.npos ? segment : segment.substr(0, slash) + '/' + segment.substr(slash + 2));
   }
   return path;
 }

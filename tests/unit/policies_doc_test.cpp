@@ -9,9 +9,10 @@ using namespace expert;
 
 namespace {
 
-std::string cell(std::string text) {  // one table cell
-  for (std::size_t i = text.find('|'); i != text.npos; i = text.find('|', i + 5)) text.replace(i, 1, "&#124;");
-  return text;
+std::string cell(const std::string& text) {  // one table cell
+  std::string out;
+  for (const char c : text) out += c == '|' ? std::string("&#124;") : std::string(1, c);
+  return out;
 }
 
 template <class P>
