@@ -32,7 +32,8 @@ constexpr GemmGrid gemm_grid(std::int64_t m, std::int64_t n, int threads, std::i
   GemmGrid best{};
   std::int64_t least = -1;
   for (std::int64_t split_m = 1; split_m <= threads; split_m += std::max<std::int64_t>(1, split_m / 4)) {
-    const std::int64_t tile_m = std::min(gemm_tile_rows, up((m + split_m - 1) / split_m, row_step));
+    const std::int64_t parts = std::max(split_m, (m + gemm_tile_rows - 1) / gemm_tile_rows);
+    const std::int64_t tile_m = std::min(gemm_tile_rows, up((m + parts - 1) / parts, row_step));
     const std::int64_t rows = (m + tile_m - 1) / tile_m;
     const std::int64_t most_n = gemm_tile_floats / std::min(tile_m, m) / col_step * col_step;
     for (std::int64_t split_n = 1; split_n <= threads; split_n += std::max<std::int64_t>(1, split_n / 4)) {
