@@ -12,6 +12,7 @@
 #include "expert/io/gzip.hpp"
 #include "expert/io/hf_config.hpp"
 #include "expert/io/safetensors.hpp"
+#include "expert/manifest.hpp"
 #include "expert/text/tokenizer.hpp"
 
 namespace cli {
@@ -59,6 +60,12 @@ inline std::string check_tokenizer(const std::string& file) {
          " of them added";
 }
 
+// On its own; `train` and `generate` compare it with the compiled experts.
+inline std::string check_manifest_file(const std::string& file) {
+  const Manifest manifest = load_manifest(file);
+  return manifest.find("/name")->as_string() + " " + manifest.find("/version")->as_string();
+}
+
 // Rows to train on and rows to be answered (without a completion) are both accepted.
 inline std::string check_jsonl(const std::string& file) {
   JsonlReader reader(open_plain_or_gzip(file), file);
@@ -88,7 +95,8 @@ inline const std::map<std::string, std::string (*)(const std::string&)>& checker
   static const std::map<std::string, std::string (*)(const std::string&)> table{{"safetensors", check_safetensors},
                                                                                 {"config", check_config},
                                                                                 {"tokenizer", check_tokenizer},
-                                                                                {"jsonl", check_jsonl}};
+                                                                                {"jsonl", check_jsonl},
+                                                                                {"manifest", check_manifest_file}};
   return table;
 }
 

@@ -59,7 +59,7 @@ inline void choose_sampling(const GenerateFlags& flags, const Manifest& manifest
   choose("top_p", flags.top_p, decoding.top_p, s.top_p);
   choose("top_k", flags.top_k, decoding.top_k, s.top_k);
   choose("min_p", flags.min_p, decoding.min_p, s.min_p);
-  job.options.do_sample = !flags.greedy && s.temperature > 0;
+  job.options.do_sample = !flags.greedy && s.temperature != 0;  // below 0 is refused by the generator
   if (!job.options.do_sample) {
     s = {};
     text = flags.greedy ? "decoding: greedy (flag)" : "decoding: greedy (temperature 0)";

@@ -1,0 +1,196 @@
+#!/usr/bin/env python3
+"""expert-cli from outside: exit codes, messages, files. Usage: cli_test.py BIN_DIR SOURCE_DIR. Standard library only."""
+import gzip
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+from pathlib import Path
+
+BIN, SOURCE = Path(sys.argv.pop(1)), Path(sys.argv.pop(1))
+TINY = SOURCE / "experts/expert-sql/tiny/manifest.json"
+ENVIRONMENT = dict(os.environ, LC_ALL="C")
+
+
+def run(*arguments, **options):
+    command = [str(BIN / "expert-cli"), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, env=ENVIRONMENT, **options)
+
+
+def byte_tokenizer():
+    """Each byte is a token; Qwen's turn markers are special tokens."""
+    vocabulary, extra = {}, 256
+    for byte in range(256):
+        printable = 33 <= byte <= 126 or 161 <= byte <= 172 or byte >= 174
+        vocabulary[chr(byte if printable else extra)] = byte
+        extra += not printable
+    special = dict(single_word=False, lstrip=False, rstrip=False, normalized=False, special=True)
+    added = [dict(id=256 + i, content=c, **special) for i, c in enumerate(("<|im_start|>", "<|im_end|>"))]
+    return {
+        "version": "1.0",
+        "added_tokens": added,
+        "normalizer": None,
+        "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False, "use_regex": False},
+        "decoder": {"type": "ByteLevel"},
+        "model": {"type": "BPE", "vocab": vocabulary, "merges": []},
+    }
+
+
+class Cli(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.TemporaryDirectory()
+        cls.path = Path(cls.folder.name)
+        (cls.path / "tokenizer.json").write_text(json.dumps(byte_tokenizer()))
+        rows = [{"question": f"How many t{i}?", "context": f"CREATE TABLE t{i} (a TEXT)", "answer": f"SELECT COUNT(*) FROM t{i}"} for i in range(40)]
+        cls.rows = cls.path / "rows.jsonl.gz"
+        cls.rows.write_bytes(gzip.compress("".join(json.dumps(row) + "\n" for row in rows).encode()))
+        cls.base = cls.path / "base"
+        subprocess.run([BIN / "make_random_model", "--out", cls.base, "--tokenizer", cls.path / "tokenizer.json", "--eos-token-id", "257"], check=True, capture_output=True)
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.folder.cleanup()
+
+    def write(self, name, text):
+        path = self.path / name
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return path
+
+    def refused(self, result, number, *parts):
+        self.assertEqual(result.returncode, 2, result.stderr)
+        for part in (f"EXPERT-E{number}", *parts):
+            self.assertIn(part, result.stderr)
+
+    def test_check_accepts_what_the_library_reads(self):
+        for kind, file in (
+            ("jsonl", self.rows),
+            ("tokenizer", self.path / "tokenizer.json"),
+            ("config", self.base / "config.json"),
+            ("safetensors", self.base / "model.safetensors"),
+            ("manifest", TINY),
+        ):
+            result = run("check", kind, file, "--json")
+            self.assertEqual(result.returncode, 0, result.stderr)
+            self.assertEqual(len(result.stderr.splitlines()), 1)
+            self.assertEqual(json.loads(result.stdout)["exit_code"], 0)
+
+    def test_check_refuses_with_the_error_and_2(self):
+        self.refused(run("check", "jsonl", self.write("bad.jsonl", '{"text": "a"}\n{"text"\n')), 252, "bad.jsonl, line 2")
+        self.refused(run("check", "jsonl", self.write("empty.jsonl", "\n")), 256)
+        self.refused(run("check", "jsonl", self.write("cut.jsonl.gz", self.rows.read_bytes()[:-9])), 251)
+        self.refused(run("check", "safetensors", self.write("short.safetensors", b"\x10")), 220)
+        self.refused(run("check", "config", self.write("config.json", "{}")), 230)
+        self.refused(run("check", "tokenizer", self.write("t.json", "[]")), 240)
+        self.refused(run("check", "manifest", self.write("manifest.json", '{"nme": "x"}')), 101, "/name")
+        self.refused(run("check", "jsonl", self.path / "missing"), 200)
+        self.refused(run("check", "pickle", self.rows), 401, "safetensors")
+        result = run("check", "jsonl", self.path / "bad.jsonl", "--json")
+        self.assertEqual(json.loads(result.stdout)["errors"][0]["code"], "EXPERT-E252")
+
+    def test_a_safetensors_file_with_a_number_that_is_not_finite_is_refused(self):
+        data = (self.base / "model.safetensors").read_bytes()
+        bad = data[:-2] + b"\x80\x7f"  # bf16 infinity
+        self.refused(run("check", "safetensors", self.write("infinite.safetensors", bad)), 237)
+
+    def test_unknown_arguments_name_the_nearest_flag(self):
+        self.refused(run("tokenize", "--tokeniser", "x"), 400, "--tokenizer")
+        self.refused(run("trian"), 400, "train")
+        self.refused(run("tokenize", "--tokenizer", "x"), 401, "--input")
+        self.assertEqual(run().returncode, 2)
+        self.assertEqual(run("--help").returncode, 0)
+        self.assertIn("--max-new-tokens", run("generate", "--help").stdout)
+
+    def test_tokenize_writes_ids_and_decoded_text(self):
+        rows = self.write("text.jsonl", '{"text": "ab<|im_end|>"}\n{"text": "\\u00e9"}\n')
+        out = self.path / "ids.jsonl"
+        result = run("tokenize", "--tokenizer", self.path / "tokenizer.json", "--input", rows, "--output", out)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        written = [json.loads(line) for line in out.read_text().splitlines()]
+        self.assertEqual(written, [{"ids": [97, 98, 257], "decoded": "ab<|im_end|>"}, {"ids": [195, 169], "decoded": "\u00e9"}])
+        self.refused(run("tokenize", "--tokenizer", self.path / "tokenizer.json", "--input", self.rows, "--output", out), 255, "line 1, /text")
+
+    def train(self, out, *arguments):
+        common = ("--model", self.base, "--manifest", TINY, "--data", self.rows, "--out", out)
+        return run("train", *common, *arguments)
+
+    def test_train_then_generate(self):
+        out = self.path / "adapter"
+        # Underscores in a flag are dashes; the manifest's values are changed by path.
+        result = self.train(out, "--set", "training.config.max_steps=3", "--set", "training.config.logging_steps=1", "--json")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        for line in ("not built yet: grammar sql-postgres", "not pinned", "packing: on", "max_steps 3 (flag)", "learning_rate 0.004 (manifest)"):
+            self.assertIn(line, result.stderr)
+        self.assertEqual(json.loads(result.stdout)["steps"], 3)
+        metrics = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+        self.assertEqual([m["step"] for m in metrics], [1, 2, 3])
+        self.assertLess(metrics[2]["loss"], metrics[0]["loss"])
+        self.assertEqual(json.loads((out / "adapter_config.json").read_text())["r"], 12)
+        again = self.path / "again"
+        self.assertEqual(self.train(again, "--set", "training.config.max_steps=3", "--threads", "1").returncode, 0)
+        name = "adapter_model.safetensors"
+        self.assertEqual((again / name).read_bytes(), (out / name).read_bytes(), "the thread count changed the result")
+
+        answers = self.path / "answers.jsonl"
+        common = ("--model", self.base, "--manifest", TINY, "--input", self.rows, "--output", answers, "--max_new_tokens", 4)
+        for adapter in ("none", out):
+            result = run("generate", *common, "--adapter", adapter, "--greedy")
+            self.assertEqual(result.returncode, 0, result.stderr)
+            rows = [json.loads(line) for line in answers.read_text().splitlines()]
+            self.assertEqual(len(rows), 40)
+            for row in rows:
+                self.assertIn(row["stop_reason"], ("eos", "length", "stop"))
+                self.assertLessEqual(row["tokens"], 4)
+                self.assertIn("question", row)
+                self.assertIsNone(row["valid"])
+                self.assertIsInstance(row["output"], str)
+        self.refused(run("generate", *common, "--adapter", self.path / "no"), 200)
+        self.refused(run("generate", *common, "--temperature", "-1"), 313, "temperature")
+
+    def test_a_manifest_that_fits_no_expert_is_refused_with_every_difference(self):
+        settings = ("--set", "training.config.max_seq_length=256", "--set", "base_models.0.adapters.0.r=16")
+        result = self.train(self.path / "no", *settings)
+        self.assertEqual(result.returncode, 2)
+        for part in ("/training/config/max_seq_length", "/base_models/0/adapters/0/r", "Packing<256>", "DoRA<16"):
+            self.assertIn(part, result.stderr)
+        self.assertFalse((self.path / "no").exists())
+        other = self.path / "other"
+        sizes = ("--num-hidden-layers", "3", "--vocab-size", "300")
+        subprocess.run([BIN / "make_random_model", "--out", other, *sizes], check=True, capture_output=True)
+        result = run("train", "--model", other, "--manifest", TINY, "--data", self.rows, "--out", self.path / "no")
+        self.assertEqual(result.returncode, 2)
+        self.assertIn("/num_hidden_layers", result.stderr)
+        self.assertIn("/vocab_size", result.stderr)
+        self.refused(self.train(self.path / "no", "--set", "nothing"), 112)
+        self.refused(self.train(self.path / "no", "--set", f"base_models.0.sha256={'0' * 64}"), 403)
+
+    def test_rows_too_long_for_the_expert_are_reported(self):
+        rows = self.write("long.jsonl", json.dumps({"text": "x" * 600}) + "\n" + json.dumps({"text": "short enough"}) + "\n")
+        result = run("train", "--model", self.base, "--manifest", TINY, "--data", rows, "--out", self.path / "long", "--set", "training.config.max_steps=1")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn("1 rows are longer than 512 tokens and are left out (line 1)", result.stderr)
+        rows = self.write("longer.jsonl", json.dumps({"text": "x" * 600}) + "\n")
+        self.refused(run("train", "--model", self.base, "--manifest", TINY, "--data", rows, "--out", self.path / "long"), 257)
+
+    def test_interrupts_finish_the_step_and_save(self):
+        for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
+            out = self.path / f"stopped{code}"
+            settings = ("--set", "training.config.max_steps=100000", "--set", "training.config.logging_steps=1")
+            command = [BIN / "expert-cli", "train", "--model", self.base, "--manifest", TINY, "--data", self.rows, "--out", out, *settings]
+            process = subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
+            for line in process.stderr:
+                if line.startswith("step 2/"):
+                    break
+            process.send_signal(number)
+            process.stderr.read()
+            process.stderr.close()
+            self.assertEqual(process.wait(timeout=120), code)
+            self.assertTrue((out / "adapter_model.safetensors").exists())
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
