@@ -90,6 +90,14 @@ void attention_bench(benchmark::State& state, Isa isa, int threads, bool backwar
   });
 }
 
+struct Orientation {
+  const char* label;
+  Trans ta, tb;
+};
+struct Sizes {
+  std::int64_t m, n, k;  // of a product; of attention: heads, key heads, head_dim
+};
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -100,28 +108,28 @@ int main(int argc, char** argv) {
   for (const Isa isa : {Isa::Avx512, Isa::Avx2, Isa::Scalar}) {
     if (!supports(cpu_features(), isa)) continue;
     const std::string set(name_of(isa));
-    for (const auto& [label, ta, tb] :
-         {std::tuple{"A B", Trans::no, Trans::no}, {"A B^T", Trans::no, Trans::yes}, {"A^T B", Trans::yes, Trans::no}})
+    for (const Orientation& o :
+         {Orientation{"A B", Trans::no, Trans::no}, {"A B^T", Trans::no, Trans::yes}, {"A^T B", Trans::yes, Trans::no}})
       for (const int threads : {1, all})
-        add(set + " f32 512x256x768 " + label + " threads " + std::to_string(threads),
-            [=](benchmark::State& s) { gemm_bench<float, float, float>(s, isa, threads, ta, tb, 512, 256, 768); });
-    for (const auto& [m, n, k] :
-         {std::tuple{2048, 1024, 1024}, {2048, 12, 1024}, {2048, 1024, 12}, {8, 3072, 1024}, {1, 3072, 1024}}) {
-      const std::string shape = " " + std::to_string(m) + "x" + std::to_string(n) + "x" + std::to_string(k) +
+        add(set + " f32 512x256x768 " + o.label + " threads " + std::to_string(threads),
+            [=](benchmark::State& s) { gemm_bench<float, float, float>(s, isa, threads, o.ta, o.tb, 512, 256, 768); });
+    for (const Sizes& d :
+         {Sizes{2048, 1024, 1024}, {2048, 12, 1024}, {2048, 1024, 12}, {8, 3072, 1024}, {1, 3072, 1024}}) {
+      const std::string shape = " " + std::to_string(d.m) + "x" + std::to_string(d.n) + "x" + std::to_string(d.k) +
                                 " A B^T threads " + std::to_string(all);
-      add(set + " f32" + shape,
-          [=](benchmark::State& s) { gemm_bench<float, float, float>(s, isa, all, Trans::no, Trans::yes, m, n, k); });
-      add(set + " bf16" + shape,
-          [=](benchmark::State& s) { gemm_bench<bf16, bf16, bf16>(s, isa, all, Trans::no, Trans::yes, m, n, k); });
+      add(set + " f32" + shape, [=](benchmark::State& s) {
+        gemm_bench<float, float, float>(s, isa, all, Trans::no, Trans::yes, d.m, d.n, d.k);
+      });
+      add(set + " bf16" + shape, [=](benchmark::State& s) {
+        gemm_bench<bf16, bf16, bf16>(s, isa, all, Trans::no, Trans::yes, d.m, d.n, d.k);
+      });
     }
-    for (const auto& [heads, kv_heads, head_dim] : {std::tuple{4, 2, 64}, {16, 8, 128}})
+    for (const Sizes& d : {Sizes{4, 2, 64}, {16, 8, 128}})
       for (const bool backward : {false, true})
         add(set + " f32 attention " + (backward ? "backward" : "forward") + " 2048 tokens, documents of 200, heads " +
-                std::to_string(heads) + "/" + std::to_string(kv_heads) + "x" + std::to_string(head_dim) + " threads " +
+                std::to_string(d.m) + "/" + std::to_string(d.n) + "x" + std::to_string(d.k) + " threads " +
                 std::to_string(all),
-            [=](benchmark::State& s) {
-              attention_bench<float>(s, isa, all, backward, 2048, 200, heads, kv_heads, head_dim);
-            });
+            [=](benchmark::State& s) { attention_bench<float>(s, isa, all, backward, 2048, 200, d.m, d.n, d.k); });
   }
   benchmark::Initialize(&argc, argv);
   benchmark::RunSpecifiedBenchmarks();

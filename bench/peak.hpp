@@ -10,10 +10,10 @@
 namespace expert::bench {
 
 // Fourteen independent chains hide the latency of two FMA units; all numbers are zero, which costs what others cost.
-#define EXPERT_CHAINS(OP, R)                                                                                       \
-  OP(R, 2)                                                                                                         \
-  OP(R, 3) OP(R, 4) OP(R, 5) OP(R, 6) OP(R, 7) OP(R, 8) OP(R, 9) OP(R, 10) OP(R, 11) OP(R, 12) OP(R, 13) OP(R, 14) \
-      OP(R, 15)
+#define EXPERT_CHAINS(OP, R) \
+  OP(R, 2)                   \
+  OP(R, 3)                   \
+  OP(R, 4) OP(R, 5) OP(R, 6) OP(R, 7) OP(R, 8) OP(R, 9) OP(R, 10) OP(R, 11) OP(R, 12) OP(R, 13) OP(R, 14) OP(R, 15)
 #define EXPERT_CLEAR(R, I) "vxorps %%xmm" #I ", %%xmm" #I ", %%xmm" #I "\n"
 #define EXPERT_FMA(R, I) "vfmadd231ps %%" #R "0, %%" #R "1, %%" #R #I "\n"
 #define EXPERT_CLEAR_SSE(R, I) "xorps %%xmm" #I ", %%xmm" #I "\n"
