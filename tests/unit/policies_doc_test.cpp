@@ -15,13 +15,15 @@ std::string cell(const std::string& text) {  // one table cell
   return out;
 }
 
+std::string code(std::string_view text) { return std::string("`").append(text).append("`"); }
+
 template <class P>
 std::string policy_row(std::string_view spelling) {
   const DescribedPolicy policy = detail::describe_policy<P>();
   std::string fields;
   for (const Field& field : policy.fields)
     fields += (fields.empty() ? "" : "<br>") +
-              ("`" + std::string(field.pointer) + "` = " + cell(detail::to_json(field.value).dump())) +
+              (code(field.pointer) + " = " + cell(detail::to_json(field.value).dump())) +
               (field.presence == Presence::if_present ? " (if present)" : "");
   return "| " + policy.slot + " | `" + std::string(spelling) + "` | " + fields + " | " +
          (policy.not_built.empty() ? "" : "not built yet") + " |\n";
@@ -100,7 +102,7 @@ std::string fields_table() {
     return "";
   };
   for (const ManifestField& field : manifest_fields)
-    t += "| `" + std::string(field.pointer) + "` | " + kind_of(field) + " | " +
+    t += std::string("| ") + code(field.pointer) + " | " + kind_of(field) + " | " +
          std::string(classes[static_cast<std::size_t>(field.field_class)]) + (field.note.empty() ? "" : " ") +
          cell(std::string(field.note)) + built(field) + " |\n";
   return t;
@@ -145,7 +147,7 @@ TEST_CASE("every projected field is stated by a stock policy, and every field is
     INFO(field.pointer);
     const bool is_structure = field.kind == FieldKind::one_object;
     if (field.field_class == FieldClass::projected && !is_structure)
-      CHECK(table.find("`" + std::string(field.pointer) + "`") != table.npos);
+      CHECK(table.find(code(field.pointer)) != table.npos);
     int rows = 0;
     for (const ManifestField& other : manifest_fields) rows += other.pointer == field.pointer;
     CHECK(rows == 1);
