@@ -5,42 +5,11 @@
 #include <vector>
 
 #include "catch.hpp"
+#include "differences.hpp"
+#include "expert/io/safetensors.hpp"
 #include "expert/ops/global_norm.hpp"
-#include "parity_fixture.hpp"
 
 using namespace expert;
-
-namespace {
-
-// AdamW of the adapter fixtures: learning rate 1e-3, betas 0.9 and 0.999, eps 1e-8, decay 0.01, no clipping.
-void check_first_step(const std::string& name) {
-  const ParityFixture before(name + "/adapter_model.safetensors"), after("ref_" + name + ".safetensors");
-  const AdamWStep step(1e-3, 0.9, 0.999, 1e-8, 0.01, 1);
-  std::size_t tensors = 0;
-  for (const TensorView& tensor : after.file().tensors()) {
-    if (!tensor.name.starts_with("step1.")) continue;
-    const std::string key = tensor.name.substr(6);
-    INFO(name << ": " << key);
-    std::string saved = "base_model.model." + key;  // peft saves the magnitude without ".weight"
-    if (saved.ends_with("lora_magnitude_vector.weight")) saved.resize(saved.size() - 7);
-    auto parameters = before.floats(saved);
-    const auto gradients = after.floats("grad." + key);
-    std::vector<float> m(parameters.size()), v(parameters.size());
-    reference::adamw(step, static_cast<std::int64_t>(parameters.size()), parameters.data(), gradients.data(), m.data(),
-                     v.data());
-    CHECK(max_abs_difference(parameters, tensor.to_f32()) < 1e-6);
-    ++tensors;
-  }
-  CHECK(tensors == (name == "dora_r4" ? 36u : 24u));
-}
-
-}  // namespace
-
-TEST_CASE("one step on PEFT's gradients gives its LoRA and DoRA tensors", "[adamw]") {
-  check_first_step("lora_r4");
-  check_first_step("dora_r4");
-}
-
 TEST_CASE("eight clipped steps equal torch's parameters and moments", "[adamw]") {
   const SafetensorsFile file(std::string(EXPERT_SOURCE_DIR) + "/tests/data/optimizer.safetensors");
   const auto floats = [&](const std::string& name) { return file.find(name)->to_f32(); };

@@ -5,23 +5,14 @@
 #include <vector>
 
 #include "catch.hpp"
+#include "differences.hpp"
 #include "expert/core/random.hpp"
 #include "expert/ops/qk_norm_rope.hpp"
 #include "expert/policy/rope.hpp"
-#include "parity_fixture.hpp"
 
 using namespace expert;
 
 namespace {
-
-// Written before the first run: torch computes pow, cos and sin to within one unit in the last place.
-constexpr double inv_freq_tolerance = 2e-7;  // relative
-constexpr double table_tolerance = 1.2e-7;   // absolute, times the attention factor
-
-const ParityFixture& fixture() {
-  static const ParityFixture f("ref_rope.safetensors");
-  return f;
-}
 
 template <class Policy>
 std::vector<float> inverse_frequencies(std::int64_t head_dim, std::int64_t max_position_embeddings,
@@ -31,61 +22,7 @@ std::vector<float> inverse_frequencies(std::int64_t head_dim, std::int64_t max_p
   return out;
 }
 
-double max_relative_difference(const std::vector<float>& a, const std::vector<float>& b) {
-  double worst = a.size() == b.size() ? 0 : 1;
-  for (std::size_t i = 0; i < a.size() && i < b.size(); ++i)
-    worst = std::max(worst, std::abs(double{a[i]} / double{b[i]} - 1));
-  return worst;
-}
-
-// Frequencies, attention factor (through the tables) and, where the fixture has them, the tables at every position.
-template <class Policy>
-void check_variant(const std::string& name, std::int64_t max_position_embeddings, std::int64_t context_length,
-                   double attention_scaling = 1) {
-  for (const std::int64_t head_dim : {128, 32}) {
-    const std::string key = "hd" + std::to_string(head_dim) + "." + name;
-    INFO(key);
-    float scaling = 0;
-    const auto inv_freq = inverse_frequencies<Policy>(head_dim, max_position_embeddings, context_length, scaling);
-    CHECK(max_relative_difference(inv_freq, fixture().floats(key + ".inv_freq")) < inv_freq_tolerance);
-    CHECK(scaling == static_cast<float>(attention_scaling));
-    if (fixture().file().find(key + ".cos") == nullptr) continue;
-    // The tables are checked on the fixture's own frequencies: at position 65535 one unit in the last place of a
-    // frequency already moves the angle by 0.004.
-    const auto theirs = fixture().floats(key + ".inv_freq");
-    const auto expected_cos = fixture().floats(key + ".cos"), expected_sin = fixture().floats(key + ".sin");
-    auto positions = fixture().ids("positions");
-    positions.resize(expected_cos.size() / theirs.size());
-    std::vector<float> cos(expected_cos.size()), sin(expected_sin.size());
-    reference::rope_tables<float>(positions, theirs, scaling, cos.data(), sin.data());
-    CHECK(max_abs_difference(cos, expected_cos) < table_tolerance * attention_scaling);
-    CHECK(max_abs_difference(sin, expected_sin) < table_tolerance * attention_scaling);
-  }
-}
-
 }  // namespace
-
-TEST_CASE("every RoPE policy gives transformers' frequencies, attention factor and tables", "[rope]") {
-  constexpr double yarn_factor_4 = 1.138629436111989;
-  check_variant<RopeDefault>("default", 40960, 1000);
-  check_variant<RopeLinear<4>>("linear_4", 40960, 1000);
-  check_variant<RopeDynamic<4>>("dynamic_4_short", 40960, 40960);
-  check_variant<RopeDynamic<4>>("dynamic_4_at65536", 8192, 65536);
-  check_variant<RopeDynamic<4, 8192>>("dynamic_4_at65536", 40960, 65536);
-  check_variant<RopeYarn<4, 32768>>("yarn_4_qwen3_card", 131072, 1000, yarn_factor_4);
-  check_variant<RopeYarn<4, 8192>>("yarn_4_8192_32768", 32768, 1000, yarn_factor_4);
-  check_variant<RopeYarn<4, 8192, 1>>("ntkbyparts_4_8192_32768", 32768, 1000);
-  check_variant<RopeYarn<8, 8192, 1>>("ntkbyparts_8_8192_65536", 65536, 1000);
-  check_variant<RopeYarn<8, 8192, 1>>("ntkbyparts_8_8192_manifest_32768", 32768, 1000);
-  check_variant<RopeYarn<4, 8192, 0, 16, 2>>("yarn_4_8192_beta_16_2", 32768, 1000, yarn_factor_4);
-  check_variant<RopeLlama3<8, 8192>>("llama3_8_8192", 65536, 1000);
-}
-
-TEST_CASE("RopeNtkByParts stretches the base above its limit as the reference runtime does", "[rope]") {
-  check_variant<RopeNtkByParts<8192, 32768>>("seed_rust_beta025_32768", 40960, 32768);
-  check_variant<RopeNtkByParts<8192, 32768>>("seed_rust_beta025_65536", 40960, 65536);
-  check_variant<RopeNtkByParts<8192, 32768, 16>>("seed_rust_beta025_131072", 40960, 131072);
-}
 
 TEST_CASE("RopeNtkByParts equals plain RoPE bit for bit up to max_position_embeddings", "[rope]") {
   using Ntk = RopeNtkByParts<8192, 32768>;
@@ -115,32 +52,6 @@ TEST_CASE("RoPE policies state what the manifest says", "[rope]") {
   CHECK(std::get<bool>(value_at("fine_grained")));
   static_assert(RopeYarn<Ratio{5, 2}, 8192>::factor == 2.5 && RopeYarn<Ratio{5, 2}, 8192>::longest_context(0) == 20480);
   static_assert(RopeYarn<4, 8192, 1>::describe().size() == RopeYarn<4, 8192>::describe().size() + 1);
-}
-
-TEST_CASE("rotating transformers' normed queries and keys gives its rotated ones", "[rope]") {
-  const ParityFixture f("ref_forward.safetensors");
-  const std::int64_t tokens = 20, head_dim = 32;
-  std::vector<std::int32_t> positions(20);
-  for (std::size_t i = 0; i < positions.size(); ++i) positions[i] = static_cast<std::int32_t>(i);
-  float scaling = 0;
-  const auto inv_freq = inverse_frequencies<RopeDefault>(head_dim, 40960, tokens, scaling);
-  std::vector<float> cos(20 * 16), sin(20 * 16);
-  reference::rope_tables<float>(positions, inv_freq, scaling, cos.data(), sin.data());
-  for (const std::string name : {"q", "k"}) {
-    const std::int64_t heads = name == "q" ? 4 : 2;
-    const auto x = f.floats("layers.1." + name + "_norm"), expected = f.floats("layers.1." + name + "_rope");
-    std::vector<float> out(x.size()), theirs(x.size());
-    for (std::int64_t b = 0; b < 2; ++b) {
-      const std::int64_t at = b * tokens * heads * head_dim;
-      reference::rope_forward(tokens, heads, head_dim, x.data() + at, cos.data(), sin.data(), out.data() + at);
-      for (std::int64_t h = 0; h < heads; ++h)  // transformers: (batch, heads, tokens, head_dim)
-        for (std::int64_t t = 0; t < tokens; ++t)
-          for (std::int64_t d = 0; d < head_dim; ++d)
-            theirs[static_cast<std::size_t>(at + (t * heads + h) * head_dim + d)] =
-                expected[static_cast<std::size_t>(at + (h * tokens + t) * head_dim + d)];
-    }
-    CHECK(max_abs_difference(out, theirs) < 1e-6);
-  }
 }
 
 TEST_CASE("rope_backward undoes rope_forward, in place too, and is its transpose", "[rope]") {

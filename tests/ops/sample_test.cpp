@@ -2,12 +2,10 @@
 
 #include <cmath>
 #include <limits>
-#include <string>
 #include <vector>
 
 #include "catch.hpp"
 #include "expert/core/random.hpp"
-#include "parity_fixture.hpp"
 
 using namespace expert;
 
@@ -44,83 +42,14 @@ std::vector<float> min_p(std::vector<float> x, double p) {
 
 }  // namespace
 
-TEST_CASE("every warper gives transformers' logits, bit for bit", "[sample]") {
-  const ParityFixture f("ref_decode.safetensors");
-  const auto input = f.floats("warp.input");
-  const std::size_t vocab = 512, rows = input.size() / vocab;
-  REQUIRE(rows == 6);
-  const auto check = [&](const std::string& name, auto&& change) {
-    const auto expected = f.floats("warp." + name);
-    for (std::size_t r = 0; r < rows; ++r) {
-      INFO(name << ", row " << r);
-      const std::vector<float> row(input.begin() + static_cast<std::ptrdiff_t>(r * vocab),
-                                   input.begin() + static_cast<std::ptrdiff_t>((r + 1) * vocab));
-      const std::vector<float> theirs(expected.begin() + static_cast<std::ptrdiff_t>(r * vocab),
-                                      expected.begin() + static_cast<std::ptrdiff_t>((r + 1) * vocab));
-      CHECK(warped(row, change) == theirs);
-    }
-  };
-  check("temperature_0.1", [](std::span<float> l, SampleScratch) { reference::warp_temperature(l, 0.1); });
-  check("temperature_2", [](std::span<float> l, SampleScratch) { reference::warp_temperature(l, 2); });
-  check("top_k_50", [](std::span<float> l, SampleScratch s) { reference::warp_top_k(l, 50, s); });
-  check("top_p_0.9", [](std::span<float> l, SampleScratch s) { reference::warp_top_p(l, 0.9, s); });
-  check("min_p_0.05", [](std::span<float> l, SampleScratch s) { reference::warp_min_p(l, 0.05, s); });
-}
-
-TEST_CASE("the manifest's chain of warpers gives transformers' probabilities", "[sample]") {
-  const ParityFixture f("ref_decode.safetensors");
-  const auto input = f.floats("warp.input");
-  for (const auto& [name, temperature] :
-       {std::pair("seed_manifest_probs_t0.1_k50_p0.9", 0.1), std::pair("probs_t1.5_k50_p0.9", 1.5)}) {
-    const auto expected = f.floats(std::string("warp.") + name);
-    for (std::size_t r = 0; r < 6; ++r) {
-      const std::vector<float> row(input.begin() + static_cast<std::ptrdiff_t>(r * 512),
-                                   input.begin() + static_cast<std::ptrdiff_t>((r + 1) * 512));
-      const auto probabilities = warped(row, [&, t = temperature](std::span<float> l, SampleScratch s) {
-        REQUIRE(reference::warp(l, {}, {.temperature = t, .top_k = 50, .top_p = 0.9}, s));
-        reference::softmax(l, l);
-      });
-      for (std::size_t i = 0; i < 512; ++i) {
-        INFO(name << ", row " << r << ", token " << i);
-        const float theirs = expected[r * 512 + i];
-        REQUIRE(std::abs(probabilities[i] - theirs) <= 1e-6f * theirs);
-      }
-    }
-  }
-}
-
-TEST_CASE("the repetition penalty counts every token of the history once", "[sample]") {
-  const ParityFixture f("ref_decode.safetensors");
-  const auto input = f.floats("warp.input"), expected = f.floats("warp.rep_penalty_1.1");
-  std::size_t penalised = 0;
-  for (std::size_t r = 0; r < 6; ++r) {
-    // The fixture's history is not stored: it is the set of tokens whose logit changed.
-    std::vector<std::int32_t> history;
-    for (std::size_t i = 0; i < 512; ++i)
-      if (input[r * 512 + i] != expected[r * 512 + i]) history.push_back(static_cast<std::int32_t>(i));
-    penalised += history.size();
-    const std::vector<std::int32_t> once = history;
-    history.insert(history.end(), once.begin(), once.end());
-    history.insert(history.end(), {-1, 512, 100000});
-    const std::vector<float> row(input.begin() + static_cast<std::ptrdiff_t>(r * 512),
-                                 input.begin() + static_cast<std::ptrdiff_t>((r + 1) * 512));
-    const auto got = warped(
-        row, [&](std::span<float> l, SampleScratch s) { reference::warp_repetition_penalty(l, history, 1.1, s); });
-    for (std::size_t i = 0; i < 512; ++i) REQUIRE(got[i] == expected[r * 512 + i]);
-  }
-  CHECK(penalised > 0);
-  const std::vector<std::int32_t> history = {1, 0, 1};
+TEST_CASE("the repetition penalty counts every token of the history once, and skips what is no token", "[sample]") {
+  const std::vector<std::int32_t> history = {1, 0, 1, -1, 3, 100000};
   CHECK(warped({2, -2, 3}, [&](std::span<float> l, SampleScratch s) {
           reference::warp_repetition_penalty(l, history, 2, s);
         }) == std::vector<float>{1, -4, 3});
 }
 
 TEST_CASE("greedy decoding takes the first of the largest logits", "[sample]") {
-  const ParityFixture f("ref_decode.safetensors");
-  const auto logits = f.floats("step_logits");
-  const auto greedy = f.ids("greedy_tokens");
-  for (std::size_t step = 0; step < 24; ++step)
-    CHECK(reference::argmax({logits.data() + step * 512, 512}) == greedy[8 + step]);
   CHECK(reference::argmax(std::vector<float>{1, 3, 3, 2}) == 1);
   CHECK(reference::argmax(std::vector<float>{-infinite, -infinite}) == 0);
   CHECK(reference::argmax(std::vector<float>{1, not_a_number, 3}) == -1);

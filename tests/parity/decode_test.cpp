@@ -4,13 +4,17 @@
 
 using namespace parity;
 
-TEMPLATE_LIST_TEST_CASE("greedy tokens and the logits of every step equal transformers", "[parity]", parity_sets::ParitySets) {
+TEMPLATE_LIST_TEST_CASE("greedy tokens and the logits of every step equal transformers", "[parity]",
+                        parity_sets::ParitySets) {
   using Set = TestType;
   using E = On<Set, DoRA<1>>;
+  const auto opened = fixture<Set>("ref_decode");
+  if (!opened) return;
+  const SafetensorsFile& file = *opened;
   CpuDevice device(2);
-  const SafetensorsFile file(path_of(Set::directory, "ref_decode.safetensors"));
   const auto weights = load_weights<E>(path_of(Set::directory, "model"), device);
-  const auto prompt_ids = tensor(file, "prompt").as<std::int64_t>(), all = tensor(file, "greedy_tokens").as<std::int64_t>();
+  const auto prompt_ids = tensor(file, "prompt").as<std::int64_t>(),
+             all = tensor(file, "greedy_tokens").as<std::int64_t>();
   const std::vector<std::vector<std::int32_t>> prompts(3, {prompt_ids.begin(), prompt_ids.end()});
   std::vector<std::int32_t> expected(all.begin() + static_cast<std::ptrdiff_t>(prompt_ids.size()), all.end());
   GenerateOptions options;
@@ -23,15 +27,12 @@ TEMPLATE_LIST_TEST_CASE("greedy tokens and the logits of every step equal transf
   }
 
   Generator<E> generator(device, weights, nullptr, {.context_length = 64});
-  const TensorView& steps = tensor(file, "step_logits");
-  const std::vector<float> logits = steps.to_f32();
+  const std::vector<float> logits = floats(file, "step_logits");
   std::vector<std::int32_t> next = prompts[0];
   const auto V = static_cast<std::size_t>(E::model::vocab_size);
   for (std::size_t step = 0; step < expected.size(); ++step) {
     const auto got = generator.append(0, next);
-    check_close("logits of step " + std::to_string(step), got.data(),
-                std::vector<float>(logits.begin() + static_cast<std::ptrdiff_t>(step * V), logits.begin() + static_cast<std::ptrdiff_t>((step + 1) * V)),
-                f32_logits);
+    check_close("logits of step " + std::to_string(step), got.data(), row_of(logits, step, V), f32_logits);
     next = {expected[step]};
   }
 }

@@ -3,23 +3,6 @@
 
 using namespace parity;
 
-namespace {
-
-// (B, heads, T, D) of the fixture -> our (B, T, heads * D)
-std::vector<float> tokens_first(const TensorView& t) {
-  const auto x = t.to_f32();
-  const std::int64_t B = t.shape[0], H = t.shape[1], T = t.shape[2], D = t.shape[3];
-  std::vector<float> y(x.size());
-  for (std::int64_t b = 0; b < B; ++b)
-    for (std::int64_t h = 0; h < H; ++h)
-      for (std::int64_t i = 0; i < T; ++i)
-        for (std::int64_t d = 0; d < D; ++d)
-          y[static_cast<std::size_t>(((b * T + i) * H + h) * D + d)] = x[static_cast<std::size_t>(((b * H + h) * T + i) * D + d)];
-  return y;
-}
-
-}  // namespace
-
 TEMPLATE_LIST_TEST_CASE("logits, loss and every intermediate equal transformers", "[parity]", parity_sets::ParitySets) {
   using Set = TestType;
   using E = On<Set, DoRA<1>>;  // a fresh adapter changes nothing: B is 0 and m is ||W||
@@ -32,18 +15,18 @@ TEMPLATE_LIST_TEST_CASE("logits, loss and every intermediate equal transformers"
   const std::int64_t n = batch.tokens();
   Trainer<E> trainer(device, weights, {});
 
-  check_close("logits", logits_of(device, trainer, batch).data(), tensor(file, "logits").to_f32(), f32_logits);
-  CHECK(std::abs(trainer.evaluate(batch) - double{tensor(file, "loss").to_f32()[0]}) <= f32_loss);
+  check_close("logits", logits_of(device, trainer, batch).data(), floats(file, "logits"), f32_logits);
+  CHECK(std::abs(trainer.evaluate(batch) - double{scalar(file, "loss")}) <= f32_loss);
 
   trainer.forward(batch, 0, n);
-  check_close("final_norm", trainer.final_hidden(), tensor(file, "final_norm").to_f32(), f32_intermediates);
+  check_close("final_norm", trainer.final_hidden(), floats(file, "final_norm"), f32_intermediates);
   for (std::int64_t l = 0; l < M::num_hidden_layers; ++l) {
     const LayerBuffers<E> b = trainer.layer(l);
     const std::string prefix = "layers." + std::to_string(l) + ".";
     const auto check = [&](const char* name, const float* got) {
-      check_close(prefix + name, got, tensor(file, prefix + name).to_f32(), f32_intermediates);
+      check_close(prefix + name, got, floats(file, prefix + name), f32_intermediates);
     };
-    check_close("hidden_states", b.x, tensor(file, "hidden_states." + std::to_string(l)).to_f32(), f32_intermediates);
+    check_close("hidden_states", b.x, floats(file, "hidden_states." + std::to_string(l)), f32_intermediates);
     check("input_layernorm", b.input_norm);
     check("q_proj", b.q);
     check("k_proj", b.k);
@@ -63,7 +46,8 @@ TEMPLATE_LIST_TEST_CASE("logits, loss and every intermediate equal transformers"
     const auto& w = trainer.model().layers[static_cast<std::size_t>(l)];
     const auto head_norm = [&](const char* name, const float* z, const float* weight, std::int64_t heads) {
       std::vector<float> normed(static_cast<std::size_t>(n * heads * D)), rstd(static_cast<std::size_t>(n * heads));
-      reference::rms_norm_forward(n * heads, D, static_cast<float>(M::rms_norm_eps), z, D, weight, normed.data(), D, rstd.data());
+      reference::rms_norm_forward(n * heads, D, static_cast<float>(M::rms_norm_eps), z, D, weight, normed.data(), D,
+                                  rstd.data());
       check(name, normed.data());
       for (std::int64_t row = 0; row < batch.rows(); ++row) {
         const std::int64_t t = batch.row_begin[static_cast<std::size_t>(row)];
@@ -75,13 +59,15 @@ TEMPLATE_LIST_TEST_CASE("logits, loss and every intermediate equal transformers"
     head_norm("q_norm", b.q, w.q_norm, H);
     head_norm("k_norm", b.k, w.k_norm, K);
 
-    // Probabilities are never stored: rebuilt from what the backward pass uses, the rotated vectors and the log-sum-exp.
+    // Probabilities are never stored: rebuilt from what the backward pass uses, the rotated vectors and the
+    // log-sum-exp.
     const TensorView& probs = tensor(file, prefix + "attn_probs");
     const std::int64_t T = probs.shape[2];
     std::vector<float> p(static_cast<std::size_t>(probs.elements()), 0.0f);
     for (std::int64_t t = 0; t < n; ++t)
       for (std::int64_t h = 0; h < H; ++h)
-        for (std::int64_t j = batch.keys[static_cast<std::size_t>(t)].d0; j < batch.keys[static_cast<std::size_t>(t)].d1; ++j) {
+        for (std::int64_t j = batch.keys[static_cast<std::size_t>(t)].d0;
+             j < batch.keys[static_cast<std::size_t>(t)].d1; ++j) {
           double s = 0;
           for (std::int64_t d = 0; d < D; ++d)
             s += double{b.q_rotated[(t * H + h) * D + d]} * double{b.k_rotated[(j * K + h / (H / K)) * D + d]};
@@ -92,34 +78,29 @@ TEMPLATE_LIST_TEST_CASE("logits, loss and every intermediate equal transformers"
   }
   // The last hidden state of transformers is the one after the final norm.
   check_close("hidden_states, last", trainer.final_hidden(),
-              tensor(file, "hidden_states." + std::to_string(M::num_hidden_layers)).to_f32(), f32_intermediates);
+              floats(file, "hidden_states." + std::to_string(M::num_hidden_layers)), f32_intermediates);
 }
 
 TEMPLATE_LIST_TEST_CASE("gradients of every base weight equal transformers", "[parity]", parity_sets::ParitySets) {
   using Set = TestType;
   using E = On<Set, FullFineTune, NoAdapter>;
+  const auto gradients = fixture<Set>("ref_full_grads");
+  if (!gradients) return;
   CpuDevice device(2);
   const auto weights = load_weights<E>(path_of(Set::directory, "model"), device);
   const TokenBatch batch = batch_of(SafetensorsFile(path_of(Set::directory, "ref_forward.safetensors")));
-  const SafetensorsFile file(path_of(Set::directory, "ref_full_grads.safetensors"));
   Trainer<E> trainer(device, weights, {});
   trainer.accumulate(batch, 1 / static_cast<float>(batch.loss_tokens()));
-  compare_slices(trainer, trainer.gradients(), file, "grad.", 0, first_gradients);
+  compare_slices<E>(trainer.gradients(), *gradients, "grad.", 0, first_gradients);
 }
 
 TEMPLATE_LIST_TEST_CASE("left padding is a document that starts later", "[parity]", parity_sets::ParitySets) {
   using Set = TestType;
   using E = On<Set, DoRA<1>>;
-  if (!exists(Set::directory, "ref_misc_forward.safetensors")) {
-    WARN("skipped: no ref_misc_forward in " << Set::directory);
-    return;
-  }
+  const auto opened = fixture<Set>("ref_misc_forward");
+  if (!opened || !has(*opened, "logits_left_padded")) return;
+  const SafetensorsFile& file = *opened;
   CpuDevice device(2);
-  const SafetensorsFile file(path_of(Set::directory, "ref_misc_forward.safetensors"));
-  if (file.find("logits_left_padded") == nullptr) {
-    WARN("skipped: no logits_left_padded");
-    return;
-  }
   TokenBatch batch = batch_of(file);
   const auto mask = tensor(file, "attention_mask_left").as<std::int64_t>();
   const auto positions = tensor(file, "position_ids_left").as<std::int64_t>();
@@ -134,28 +115,25 @@ TEMPLATE_LIST_TEST_CASE("left padding is a document that starts later", "[parity
   }
   const auto weights = load_weights<E>(path_of(Set::directory, "model"), device);
   Trainer<E> trainer(device, weights, {});
-  const std::vector<float> got = logits_of(device, trainer, batch), expected = tensor(file, "logits_left_padded").to_f32();
+  const std::vector<float> got = logits_of(device, trainer, batch), expected = floats(file, "logits_left_padded");
   for (std::size_t i = 0; i < mask.size(); ++i) {
     if (mask[i] == 0) continue;  // meaningless rows
     const std::size_t V = static_cast<std::size_t>(E::model::vocab_size);
-    check_close("logits of token " + std::to_string(i), got.data() + i * V,
-                std::vector<float>(expected.begin() + static_cast<std::ptrdiff_t>(i * V), expected.begin() + static_cast<std::ptrdiff_t>((i + 1) * V)),
-                f32_logits);
+    check_close("logits of token " + std::to_string(i), got.data() + i * V, row_of(expected, i, V), f32_logits);
   }
 }
 
-TEMPLATE_LIST_TEST_CASE("bf16 weights in f32 equal transformers; bf16 compute stays within bf16's own spread", "[parity]",
-                        parity_sets::ParitySets) {
+TEMPLATE_LIST_TEST_CASE("bf16 weights in f32 equal transformers; bf16 compute stays within bf16's own spread",
+                        "[parity]", parity_sets::ParitySets) {
   using Set = TestType;
-  if (!exists(Set::directory, "model_bf16/config.json")) {
-    WARN("skipped: no model_bf16 in " << Set::directory);
-    return;
-  }
+  if (!fixture<Set>("model_bf16/model")) return;
+  const auto opened = fixture<Set>("ref_misc_forward");
+  if (!opened || !has(*opened, "logits_bf16_weights_bf16_compute")) return;
+  const SafetensorsFile& file = *opened;
   CpuDevice device(2);
-  const SafetensorsFile file(path_of(Set::directory, "ref_misc_forward.safetensors"));
   const TokenBatch batch = batch_of(file);
-  const std::vector<float> in_f32 = tensor(file, "logits_bf16_weights_f32_compute").to_f32(),
-                           in_bf16 = tensor(file, "logits_bf16_weights_bf16_compute").to_f32();
+  const std::vector<float> in_f32 = floats(file, "logits_bf16_weights_f32_compute"),
+                           in_bf16 = floats(file, "logits_bf16_weights_bf16_compute");
   const auto run = [&]<class E>(std::type_identity<E>) {
     const auto weights = load_weights<E>(path_of(Set::directory, "model_bf16"), device);
     Trainer<E> trainer(device, weights, {});

@@ -5,7 +5,8 @@ using namespace parity;
 
 namespace {
 
-// One row of several documents: positions restart and nobody sees another document. `contaminated`: one document of all.
+// One row of several documents: positions restart and nobody sees another document. `contaminated`: one document of
+// all.
 TokenBatch packed_batch(const SafetensorsFile& file, bool contaminated) {
   const auto ids = tensor(file, "input_ids").as<std::int64_t>(), labels = tensor(file, "labels").as<std::int64_t>();
   const auto starts = tensor(file, "cu_seqlens").as<std::int32_t>();
@@ -33,36 +34,39 @@ TEMPLATE_LIST_TEST_CASE("a packed row gives the logits of its documents; a conta
                         parity_sets::ParitySets) {
   using Set = TestType;
   using E = On<Set, DoRA<1>>;
+  const auto opened = fixture<Set>("ref_packed");
+  if (!opened) return;
+  const SafetensorsFile& file = *opened;
   CpuDevice device(2);
-  const SafetensorsFile file(path_of(Set::directory, "ref_packed.safetensors"));
   const auto weights = load_weights<E>(path_of(Set::directory, "model"), device);
   Trainer<E> trainer(device, weights, {});
   const std::vector<float> packed = logits_of(device, trainer, packed_batch(file, false)),
                            naive = logits_of(device, trainer, packed_batch(file, true)),
-                           reference = tensor(file, "logits_unpacked_concat").to_f32();
-  check_close("packed", packed.data(), tensor(file, "logits_packed").to_f32(), f32_logits);
+                           reference = floats(file, "logits_unpacked_concat");
+  check_close("packed", packed.data(), floats(file, "logits_packed"), f32_logits);
   check_close("packed against unpacked", packed.data(), reference, f32_logits);
-  check_close("the contaminated row", naive.data(), tensor(file, "logits_naive_contaminated").to_f32(), f32_logits);
-  double apart = 0;
-  for (std::size_t i = 0; i < naive.size(); ++i) apart = std::max(apart, std::abs(double{naive[i]} - double{reference[i]}));
-  CHECK(apart > 1);  // the control: without the mask the second document's logits are far off
+  check_close("the contaminated row", naive.data(), floats(file, "logits_naive_contaminated"), f32_logits);
+  CHECK(max_abs_difference(naive, reference) >
+        1);  // the control: without the mask the second document's logits are far off
 }
 
 TEMPLATE_LIST_TEST_CASE("DoRA's loss and gradients on a packed row equal PEFT's", "[parity]", parity_sets::ParitySets) {
   using Set = TestType;
   if constexpr (requires { typename Set::dora_r12; }) {
     using E = On<Set, typename Set::dora_r12>;
+    const auto opened = fixture<Set>("ref_packed");
+    if (!opened || !has(*opened, "dora_r12.loss")) return;
+    const SafetensorsFile& file = *opened;
     CpuDevice device(2);
-    const SafetensorsFile file(path_of(Set::directory, "ref_packed.safetensors"));
     const auto weights = load_weights<E>(path_of(Set::directory, "model"), device);
     Trainer<E> trainer(device, weights, {});
     set_adapter(trainer, path_of(Set::directory, "dora_r12"));
     const TokenBatch batch = packed_batch(file, false);
-    check_close("logits", logits_of(device, trainer, batch).data(), tensor(file, "dora_r12.logits_packed").to_f32(), f32_logits);
+    check_close("logits", logits_of(device, trainer, batch).data(), floats(file, "dora_r12.logits_packed"), f32_logits);
     const auto labels = static_cast<double>(batch.loss_tokens());
     const double loss = trainer.accumulate(batch, static_cast<float>(1 / labels)) / labels;
-    CHECK(std::abs(loss - double{tensor(file, "dora_r12.loss").to_f32()[0]}) <= f32_loss);
-    compare_slices(trainer, trainer.gradients(), file, "dora_r12.grad.", 0, first_gradients);
+    CHECK(std::abs(loss - double{scalar(file, "dora_r12.loss")}) <= f32_loss);
+    compare_slices<E>(trainer.gradients(), file, "dora_r12.grad.", 0, first_gradients);
   } else {
     WARN("skipped: no dora_r12 in " << Set::directory);
   }

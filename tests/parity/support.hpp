@@ -4,11 +4,13 @@
 #include <cmath>
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <string>
 #include <tuple>
 #include <vector>
 
 #include "catch.hpp"
+#include "differences.hpp"
 #include "expert/core/batch.hpp"
 #include "expert/io/safetensors.hpp"
 #include "expert/policy/assemble.hpp"
@@ -20,20 +22,43 @@ using namespace expert;
 
 // Written before the first run. Absolute, or a share of the largest magnitude of the reference tensor.
 inline constexpr double f32_logits = 5e-5, f32_intermediates = 5e-5, f32_loss = 1e-5;
-inline constexpr double first_gradients = 1e-4;       // of the tensor's maximum
+inline constexpr double first_gradients = 1e-4;  // of the tensor's maximum
 inline constexpr double losses_of_10_steps = 1e-4, tensors_after_steps = 2e-4, grad_norms = 1e-4;
 inline constexpr double merged_weights = 2e-6;
+// Single ops, a share of the tensor's maximum. f32: some ten roundings. bf16: one unit in the last place (2^-7 of a
+// number at worst), because torch rounds each step of the backward pass and the op only its result.
+inline constexpr double f32_op = 2e-6, bf16_op = 1.0 / 128;
+// torch computes pow, cos and sin to within one unit in the last place. Frequencies relative; tables absolute, times
+// the attention factor.
+inline constexpr double rope_frequencies = 2e-7, rope_tables = 1.2e-7, rotated = 1e-6;
+inline constexpr double probabilities = 1e-6;  // relative
+inline constexpr double scales_of_scales =
+    2.4e-7;  // relative: torch sums the mean in f32, in an order that depends on the vector width
+inline constexpr double adamw_of_given_gradients = 1e-6;
 
 inline std::filesystem::path path_of(std::string_view directory, const std::string& file) {
   return std::filesystem::path(directory) / file;
 }
-inline bool exists(std::string_view directory, const std::string& file) {
-  return std::filesystem::exists(path_of(directory, file));
+// A file that a set may lack: the test that reads it says so and ends.
+template <class Set>
+std::unique_ptr<const SafetensorsFile> fixture(const std::string& name) {
+  const std::filesystem::path path = path_of(Set::directory, name + ".safetensors");
+  if (!std::filesystem::exists(path)) {
+    WARN("skipped: no " << name << ".safetensors in " << Set::directory);
+    return nullptr;
+  }
+  return std::make_unique<const SafetensorsFile>(path);
+}
+// The same for a tensor of a file.
+inline bool has(const SafetensorsFile& file, const std::string& name) {
+  if (file.find(name) != nullptr) return true;
+  WARN("skipped: no " << name << " in " << file.name());
+  return false;
 }
 
-// An expert over the fixture's model: f32, unquantised, rows long enough for every fixture.
+// An expert over the fixture's model: f32, unquantised, rows long and many enough for every fixture.
 template <class Set, class... Ps>
-using On = With<Expert<typename Set::model, Compute<f32>, Packing<64>, expert::Batch<2>>, Ps...>;
+using On = With<Expert<typename Set::model, Compute<f32>, Packing<64>, expert::Batch<4>>, Ps...>;
 
 inline void check_close(const std::string& name, const float* got, const std::vector<float>& expected, double tolerance,
                         double relative_to_max = 0) {
@@ -45,19 +70,56 @@ inline void check_close(const std::string& name, const float* got, const std::ve
     if (!(d <= worst)) worst = d, at = i;  // a NaN counts as the worst
   }
   const double allowed = tolerance + relative_to_max * largest;
-  INFO(name << ": worst difference " << worst << " at " << at << " (got " << got[at] << ", expected " << expected[at] << "), allowed "
-            << allowed);
+  INFO(name << ": worst difference " << worst << " at " << at << " (got " << got[at] << ", expected " << expected[at]
+            << "), allowed " << allowed);
   CHECK(worst <= allowed);
 }
 template <class T>
-std::vector<float> widened(const T* x, std::int64_t n) {
-  return {x, x + n};
+void check_close(const std::string& name, const std::vector<T>& got, const std::vector<float>& expected,
+                 double tolerance, double relative_to_max = 0) {
+  REQUIRE(got.size() == expected.size());
+  check_close(name, std::vector<float>(got.begin(), got.end()).data(), expected, tolerance, relative_to_max);
 }
+
 inline const TensorView& tensor(const SafetensorsFile& file, const std::string& name) {
   const TensorView* t = file.find(name);
   INFO("fixture tensor " << name);
   REQUIRE(t != nullptr);
   return *t;
+}
+inline std::vector<float> floats(const SafetensorsFile& file, const std::string& name) {
+  return tensor(file, name).to_f32();
+}
+inline float scalar(const SafetensorsFile& file, const std::string& name) { return floats(file, name).at(0); }
+template <class T>
+std::vector<T> values(const SafetensorsFile& file, const std::string& name) {
+  const auto all = tensor(file, name).as<T>();
+  return {all.begin(), all.end()};
+}
+// Token ids, labels and positions are stored as int64.
+inline std::vector<std::int32_t> ids(const SafetensorsFile& file, const std::string& name) {
+  const std::vector<std::int64_t> all = values<std::int64_t>(file, name);
+  std::vector<std::int32_t> out(all.size());
+  std::transform(all.begin(), all.end(), out.begin(), [](std::int64_t x) { return static_cast<std::int32_t>(x); });
+  return out;
+}
+// Row r of a (rows, cols) matrix.
+inline std::vector<float> row_of(const std::vector<float>& x, std::size_t r, std::size_t cols) {
+  const auto begin = x.begin() + static_cast<std::ptrdiff_t>(r * cols);
+  return {begin, begin + static_cast<std::ptrdiff_t>(cols)};
+}
+// (B, heads, T, D) as torch has it -> our (B, T, heads * D).
+inline std::vector<float> tokens_first(const TensorView& t) {
+  const std::vector<float> x = t.to_f32();
+  const std::int64_t B = t.shape[0], H = t.shape[1], T = t.shape[2], D = t.shape[3];
+  std::vector<float> y(x.size());
+  for (std::int64_t b = 0; b < B; ++b)
+    for (std::int64_t h = 0; h < H; ++h)
+      for (std::int64_t i = 0; i < T; ++i)
+        for (std::int64_t d = 0; d < D; ++d)
+          y[static_cast<std::size_t>(((b * T + i) * H + h) * D + d)] =
+              x[static_cast<std::size_t>(((b * H + h) * T + i) * D + d)];
+  return y;
 }
 
 // Rows of token ids and unshifted labels (transformers shifts inside the loss): document r is row r.
@@ -75,8 +137,10 @@ inline TokenBatch batch_of(const SafetensorsFile& file, std::int64_t first_row =
       const bool last = t + 1 == length;
       batch.input_ids.push_back(static_cast<std::int32_t>(id[i]));
       batch.positions.push_back(static_cast<std::int32_t>(t));
-      batch.labels.push_back(labels == nullptr || last ? ignore_index : static_cast<std::int32_t>(labels->as<std::int64_t>()[i + 1]));
-      batch.keys.push_back({0, 0, static_cast<std::int32_t>(row * length), static_cast<std::int32_t>(row * length + t + 1)});
+      batch.labels.push_back(labels == nullptr || last ? ignore_index
+                                                       : static_cast<std::int32_t>(labels->as<std::int64_t>()[i + 1]));
+      batch.keys.push_back(
+          {0, 0, static_cast<std::int32_t>(row * length), static_cast<std::int32_t>(row * length + t + 1)});
     }
     batch.row_begin.push_back((row + 1) * length);
     ++batch.documents;
@@ -95,7 +159,7 @@ std::vector<float> logits_of(CpuDevice& device, Trainer<E>& trainer, const Token
   std::vector<T> unpacked(static_cast<std::size_t>(E::model::vocab_size * E::model::hidden_size));
   Cpu cpu = device.cpu();
   linear_forward(cpu, batch.tokens(), trainer.model().lm_head, trainer.final_hidden(), logits.data(), unpacked.data());
-  return widened(logits.data(), n);
+  return {logits.begin(), logits.end()};
 }
 
 // "base_model.model.X.lora_A.weight" -> the fixture's "X.lora_A.weight"; the magnitude vector has ".weight" there.
@@ -105,20 +169,19 @@ inline std::string fixture_name(const std::string& slice) {
   return name;
 }
 template <class E>
-void compare_slices(const Trainer<E>& trainer, const float* values, const SafetensorsFile& file, const std::string& prefix,
-                    double tolerance, double relative_to_max) {
-  (void)trainer;
+void compare_slices(const float* values, const SafetensorsFile& file, const std::string& prefix, double tolerance,
+                    double relative_to_max) {
   for (const NamedSlice& slice : Trainer<E>::slices()) {
     const std::string name = prefix + (slice.name.starts_with("base_model.") ? fixture_name(slice.name) : slice.name);
-    check_close(name, values + slice.offset, tensor(file, name).to_f32(), tolerance, relative_to_max);
+    check_close(name, values + slice.offset, floats(file, name), tolerance, relative_to_max);
   }
 }
 template <class E>
 void set_adapter(Trainer<E>& trainer, const std::filesystem::path& directory) {
   const SafetensorsFile file(directory / "adapter_model.safetensors");
   for (const NamedSlice& slice : Trainer<E>::slices()) {
-    const std::vector<float> values = tensor(file, slice.name).to_f32();
-    std::copy(values.begin(), values.end(), trainer.parameters() + slice.offset);
+    const std::vector<float> x = floats(file, slice.name);
+    std::copy(x.begin(), x.end(), trainer.parameters() + slice.offset);
   }
   trainer.parameters_changed();
 }
