@@ -229,6 +229,14 @@ TEST_CASE("a gzip bomb is stopped by the cap on a line, without being inflated w
   CHECK(read.error->code() == 250);
 }
 
+TEST_CASE("E251: a gzip bomb of empty lines is refused soon after it passes the ratio of text", "[jsonl][gzip]") {
+  const std::string bomb = gzip(std::string(std::size_t{128} << 20, '\n'));
+  const Read read = read_gzip(bomb);
+  REQUIRE(read.error);
+  CHECK(read.error->code() == 251);
+  CHECK(says(*read.error, "expands more than 200 times"));
+}
+
 TEST_CASE("a missing file and a directory are errors of the file, not of a line", "[jsonl]") {
   CHECK(thrown_by([] { open_plain_or_gzip("/nonexistent/rows.jsonl"); }).code() == 200);
   CHECK(thrown_by([] { open_plain_or_gzip(std::filesystem::temp_directory_path()); }).code() == 201);

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <map>
 #include <string>
+#include <vector>
 
 #include "cli/common.hpp"
 #include "expert/data/jsonl.hpp"
@@ -22,7 +23,7 @@ struct CheckOptions {
 };
 
 // A lone file may hold tensors of any dtype; those that models are made of must be finite, as when a model is loaded.
-inline void refuse_not_finite(const std::string& file, const TensorView& tensor) {
+inline void look_for_not_finite(const std::string& file, const TensorView& tensor, std::vector<Error>& found) {
   bool finite = true;
   const auto look = [&](auto values) {
     for (const auto x : values) finite &= std::isfinite(static_cast<float>(x));
@@ -31,43 +32,45 @@ inline void refuse_not_finite(const std::string& file, const TensorView& tensor)
   if (tensor.dtype == DType::BF16) look(tensor.as<bf16>());
   if (tensor.dtype == DType::F16) look(tensor.as<f16>());
   if (!finite)
-    throw Error(tensor_not_finite, {.file = file,
-                                    .where = "tensor " + expert::quoted(tensor.name, 200),
-                                    .expected = "finite numbers",
-                                    .got = "NaN or infinity",
-                                    .fix = "The file is damaged or its training diverged: use another"});
+    found.emplace_back(tensor_not_finite,
+                       ErrorDetail{.file = file,
+                                   .where = "tensor " + expert::quoted(tensor.name, 200),
+                                   .expected = "finite numbers",
+                                   .got = "NaN or infinity",
+                                   .fix = "The file is damaged or its training diverged: use another"});
 }
 
-inline std::string check_safetensors(const std::string& file) {
+inline std::string check_safetensors(const std::string& file, std::vector<Error>& found) {
   const SafetensorsFile checked(file);
   std::int64_t bytes = 0;
   for (const TensorView& tensor : checked.tensors()) {
     bytes += tensor.bytes;
-    refuse_not_finite(file, tensor);
+    look_for_not_finite(file, tensor, found);
   }
   return std::to_string(checked.tensors().size()) + " tensors, " + std::to_string(bytes) + " bytes of data";
 }
 
-inline std::string check_config(const std::string& file) {
+inline std::string check_config(const std::string& file, std::vector<Error>&) {
   const HfConfig c = read_hf_config(file);
   return std::to_string(c.num_hidden_layers) + " layers, hidden_size " + std::to_string(c.hidden_size) +
          ", vocab_size " + std::to_string(c.vocab_size);
 }
 
-inline std::string check_tokenizer(const std::string& file) {
+inline std::string check_tokenizer(const std::string& file, std::vector<Error>&) {
   const Tokenizer tokenizer = Tokenizer::load(file);
   return std::to_string(tokenizer.size()) + " tokens, " + std::to_string(tokenizer.added_tokens().size()) +
          " of them added";
 }
 
 // On its own; `train` and `generate` compare it with the compiled experts.
-inline std::string check_manifest_file(const std::string& file) {
-  const Manifest manifest = load_manifest(file);
-  return manifest.find("/name")->as_string() + " " + manifest.find("/version")->as_string();
+inline std::string check_manifest_file(const std::string& file, std::vector<Error>& found) {
+  const Json manifest = read_json(file, default_limits.manifest_bytes);
+  for (const Problem& problem : manifest_problems(manifest)) found.push_back(as_error(file, problem));
+  return "schema_version 2.0";
 }
 
 // Rows to train on and rows to be answered (without a completion) are both accepted.
-inline std::string check_jsonl(const std::string& file) {
+inline std::string check_jsonl(const std::string& file, std::vector<Error>&) {
   JsonlReader reader(open_plain_or_gzip(file), file);
   std::map<std::string, std::int64_t> shapes;
   std::int64_t without_completion = 0;
@@ -91,12 +94,15 @@ inline std::string check_jsonl(const std::string& file) {
   return text;
 }
 
-inline const std::map<std::string, std::string (*)(const std::string&)>& checkers() {
-  static const std::map<std::string, std::string (*)(const std::string&)> table{{"safetensors", check_safetensors},
-                                                                                {"config", check_config},
-                                                                                {"tokenizer", check_tokenizer},
-                                                                                {"jsonl", check_jsonl},
-                                                                                {"manifest", check_manifest_file}};
+// Reads the file, and throws or appends what is wrong with it; the result is a summary for people.
+using Checker = std::string (*)(const std::string& file, std::vector<Error>& found);
+
+inline const std::map<std::string, Checker>& checkers() {
+  static const std::map<std::string, Checker> table{{"config", check_config},
+                                                    {"jsonl", check_jsonl},
+                                                    {"manifest", check_manifest_file},
+                                                    {"safetensors", check_safetensors},
+                                                    {"tokenizer", check_tokenizer}};
   return table;
 }
 
@@ -120,7 +126,12 @@ inline ExitCode run_check(const CheckOptions& options, Report& report) {
                                    .got = expert::quoted(options.kind),
                                    .fix = {}});
   }
-  const std::string summary = found->second(options.file);
+  std::vector<Error> errors;
+  const std::string summary = found->second(options.file, errors);
+  if (!errors.empty()) {
+    report.complain(errors);
+    return refused;
+  }
   report.say(options.file + ": ok, " + summary);
   report.result().set("kind", options.kind).set("file", utf8_lossy(options.file)).set("summary", summary);
   return ok;

@@ -19,7 +19,6 @@ using namespace expert;
 
 inline constexpr ErrorCode unknown_flag{400, "the command line has an unknown argument"};
 inline constexpr ErrorCode bad_command_line{401, "the command line cannot be understood"};
-inline constexpr ErrorCode bad_setting{402, "a --set cannot be applied"};
 
 enum ExitCode : int { ok = 0, failed = 1, refused = 2, interrupted = 130, terminated = 143 };
 

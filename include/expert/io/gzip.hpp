@@ -15,8 +15,11 @@ inline namespace v0 {
 
 inline constexpr ErrorCode gzip_damaged{251, "a gzip file is damaged"};
 
-// Inflates one or more gzip members as they are asked for; nothing is held but zlib's window, so a small file that
-// expands without end costs time only as long as somebody reads on. Checks length and CRC of every member.
+// Text shrinks by 3 to 20; what grows more than this, beyond the first bytes, was made to keep its reader busy.
+inline constexpr std::int64_t gzip_max_ratio = 200, gzip_ratio_from_bytes = std::int64_t{64} << 20;
+
+// Inflates one or more gzip members as they are asked for; nothing is held but zlib's window. Checks length and CRC of
+// every member, and refuses a stream that expands beyond gzip_max_ratio.
 class GzipSource final : public ByteSource {
  public:
   GzipSource(std::unique_ptr<ByteSource> compressed, std::string file)
@@ -47,6 +50,9 @@ class GzipSource final : public ByteSource {
         damaged(stream_.msg != nullptr ? stream_.msg : "a stream that does not inflate");
       }
     }
+    produced_ += wanted - stream_.avail_out;
+    if (produced_ > gzip_ratio_from_bytes && produced_ / gzip_max_ratio > static_cast<std::int64_t>(offset_))
+      damaged("one that expands more than " + std::to_string(gzip_max_ratio) + " times");
     return wanted - stream_.avail_out;
   }
 
@@ -61,9 +67,9 @@ class GzipSource final : public ByteSource {
   [[noreturn]] void damaged(const std::string& got) const {
     throw Error(gzip_damaged, {.file = file_,
                                .where = "offset " + std::to_string(offset_ - stream_.avail_in),
-                               .expected = "a complete gzip stream",
+                               .expected = "a complete gzip stream of text",
                                .got = got,
-                               .fix = "Compress the file again, or fetch it again"});
+                               .fix = "Compress the file again, fetch it again, or give it uncompressed"});
   }
 
   std::unique_ptr<ByteSource> compressed_;
@@ -71,7 +77,7 @@ class GzipSource final : public ByteSource {
   z_stream stream_{};
   std::array<char, 1 << 16> input_{};
   std::size_t offset_ = 0;
-  std::int64_t members_ = 0;
+  std::int64_t produced_ = 0, members_ = 0;
   bool between_members_ = true;
 };
 
