@@ -19,6 +19,7 @@ using namespace expert;
 
 inline constexpr ErrorCode unknown_flag{400, "the command line has an unknown argument"};
 inline constexpr ErrorCode bad_command_line{401, "the command line cannot be understood"};
+inline constexpr ErrorCode weights_not_pinned_ones{403, "the weights are not those that the manifest pins"};
 
 enum ExitCode : int { ok = 0, failed = 1, refused = 2, interrupted = 130, terminated = 143 };
 

@@ -16,8 +16,6 @@
 
 namespace cli {
 
-inline constexpr ErrorCode weights_not_pinned_ones{403, "the weights are not those that the manifest pins"};
-
 struct ModelOptions {
   std::string model, manifest;
   std::vector<std::string> settings;
