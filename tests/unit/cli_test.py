@@ -151,6 +151,20 @@ class Cli(unittest.TestCase):
         self.refused(run("generate", *common, "--adapter", self.path / "no"), 200)
         self.refused(run("generate", *common, "--temperature", "-1"), 313, "temperature")
 
+    def test_a_sharded_base_is_the_same_base(self):
+        shards = self.path / "shards"
+        tool = (BIN / "make_random_model", "--out", shards, "--tokenizer", self.path / "tokenizer.json", "--eos-token-id", "257")
+        subprocess.run([*tool, "--shard-bytes", "1000000"], check=True, capture_output=True)
+        self.assertGreater(len(list(shards.glob("model-*-of-*.safetensors"))), 3)
+        adapters = []
+        for model in (self.base, shards):
+            out = self.path / f"from_{model.name}"
+            one = ("--set", "training.config.max_steps=1")
+            result = run("train", "--model", model, "--manifest", TINY, "--data", self.rows, "--out", out, *one)
+            self.assertEqual(result.returncode, 0, result.stderr)
+            adapters.append((out / "adapter_model.safetensors").read_bytes())
+        self.assertEqual(adapters[0], adapters[1])
+
     def test_a_manifest_that_fits_no_expert_is_refused_with_every_difference(self):
         settings = ("--set", "training.config.max_seq_length=256", "--set", "base_models.0.adapters.0.r=16")
         result = self.train(self.path / "no", *settings)
