@@ -48,7 +48,8 @@ struct Options {
   int threads = 2;
 };
 
-// A line of /proc/self/status in bytes: "RssAnon" is what the process holds beyond mapped files, "VmHWM" its peak in all.
+// A line of /proc/self/status in bytes: "RssAnon" is what the process holds beyond mapped files, "VmHWM" its peak in
+// all.
 std::int64_t status_bytes(const std::string& key) {
   std::ifstream file("/proc/self/status");
   for (std::string line; std::getline(file, line);)
@@ -64,7 +65,9 @@ TokenBatch make_batch(const Options& o, std::int64_t vocab_size) {
     for (std::int64_t t = 0; t < o.seq; ++t) {
       const std::int64_t position = t % o.document_length, i = batch.tokens();
       const bool bears = static_cast<double>(random.uniform(static_cast<std::uint64_t>(3 * i + 2))) < o.loss_share;
-      const auto id = [&](std::uint64_t at) { return static_cast<std::int32_t>(random.below(at, static_cast<std::uint32_t>(vocab_size))); };
+      const auto id = [&](std::uint64_t at) {
+        return static_cast<std::int32_t>(random.below(at, static_cast<std::uint32_t>(vocab_size)));
+      };
       batch.input_ids.push_back(id(static_cast<std::uint64_t>(3 * i)));
       batch.positions.push_back(static_cast<std::int32_t>(position));
       batch.labels.push_back(bears ? id(static_cast<std::uint64_t>(3 * i + 1)) : ignore_index);
@@ -84,7 +87,8 @@ Json run(const Options& o) {
   TrainerOptions options;
   options.dropout = static_cast<float>(o.dropout);
   std::int64_t rows = o.batch;
-  while (rows > 1 && (rows * o.seq > Trainer<E>::max_tokens || TrainingPlan<E>::bytes(rows * o.seq) > E::budget::bytes)) --rows;
+  while (rows > 1 && (rows * o.seq > Trainer<E>::max_tokens || TrainingPlan<E>::bytes(rows * o.seq) > E::budget::bytes))
+    --rows;
   options.sub_batch_tokens = rows * o.seq;
   Trainer<E> trainer(device, weights, options);
   const TokenBatch batch = make_batch(o, E::model::vocab_size);
@@ -147,7 +151,8 @@ std::string random_base() {
     std::fprintf(stderr, "writing a random base to %s\n", directory.c_str());
     std::filesystem::create_directories(directory);
     random_model::write_weights(directory, random_model::tensors_of(random_model::qwen3_0_6b), DType::BF16, 1, 0.02, 0);
-    random_model::write_configs(directory, random_model::qwen3_0_6b, DType::BF16, 0.02, 151643, {151645, 151643}, 151643);
+    random_model::write_configs(directory, random_model::qwen3_0_6b, DType::BF16, 0.02, 151643, {151645, 151643},
+                                151643);
   }
   return directory.string();
 }
@@ -165,11 +170,13 @@ int main(int argc, char** argv) {
   app.add_option("--quant", o.quant)->check(CLI::IsMember({"bf16", "int8", "int4"}))->capture_default_str();
   app.add_option("--batch", o.batch)->check(CLI::Range(1, 1024))->capture_default_str();
   app.add_option("--seq", o.seq)->check(CLI::Range(1, 4096))->capture_default_str();
-  app.add_option("--doc-length", o.document_length, "tokens of each document; default: the row")->check(CLI::Range(1, 4096));
+  app.add_option("--doc-length", o.document_length, "tokens of each document; default: the row")
+      ->check(CLI::Range(1, 4096));
   app.add_option("--loss-share", o.loss_share)->check(CLI::Range(0.0, 1.0))->capture_default_str();
   app.add_option("--dropout", o.dropout)->check(CLI::Range(0.0, 0.9))->capture_default_str();
   app.add_option("--threads", o.threads)->check(CLI::Range(1, 1024))->capture_default_str();
-  app.add_option("--steps", o.steps, "timed steps, after one that is not; the median counts")->check(CLI::Range(1, 1000));
+  app.add_option("--steps", o.steps, "timed steps, after one that is not; the median counts")
+      ->check(CLI::Range(1, 1000));
   app.add_option("--isa", o.isa, "instruction set; default: the best of this CPU");
   auto* model = app.add_option("--model", o.model, "directory of a Qwen3-0.6B checkpoint");
   app.add_flag("--random-base", random, "random weights, written once to the temporary directory")->excludes(model);
@@ -177,8 +184,9 @@ int main(int argc, char** argv) {
   try {
     if (o.document_length == 0) o.document_length = o.seq;
     if (o.model.empty()) o.model = random_base();
-    const Json result = o.quant == "bf16" ? with_adapter<Bf16Weights>(o)
-                        : o.quant == "int8" ? with_adapter<Int8Quant>(o) : with_adapter<Int4Quant>(o);
+    const Json result = o.quant == "bf16"   ? with_adapter<Bf16Weights>(o)
+                        : o.quant == "int8" ? with_adapter<Int8Quant>(o)
+                                            : with_adapter<Int4Quant>(o);
     if (json) {
       std::printf("%s\n", result.dump().c_str());
     } else {
