@@ -4,7 +4,6 @@
 #pragma once
 #include <cstdint>
 #include <cstring>
-#include <deque>
 #include <filesystem>
 #include <memory>
 #include <new>
