@@ -214,7 +214,8 @@ template <class T>
 void quantize_int8_row(const T* w, std::int64_t n, std::int8_t* codes, float& absmax) noexcept {
   absmax = detail::absmax_of(w, n);
   const bool divides = absmax < 1e-36f;  // 127 / absmax would overflow
-  const float factor = divides ? 0.0f : 127.0f / absmax;
+  // torch divides a number by a tensor as reciprocal times number. Above 1e37 the reciprocal could be flushed to zero.
+  const float factor = divides ? 0.0f : absmax > 1e37f ? 127.0f / absmax : 1.0f / absmax * 127.0f;
   for (std::int64_t i = 0; i < n; ++i) {
     const auto x = static_cast<float>(w[i]);
     const float scaled = absmax == 0 ? 0.0f : divides ? x / absmax * 127.0f : x * factor;
