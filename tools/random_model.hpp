@@ -1,6 +1,6 @@
-// Sizes and a seed -> a Hugging Face directory of a Qwen3 model with random weights: a start for training from scratch, or a
-// base to measure with. Weights as transformers initialises them: normal(0, initializer_range) for embedding and projections,
-// 1 for norms.
+// Sizes and a seed -> a Hugging Face directory of a Qwen3 model with random weights: a start for training from scratch,
+// or a base to measure with. Weights as transformers initialises them: normal(0, initializer_range) for embedding and
+// projections, 1 for norms.
 #pragma once
 #include <algorithm>
 #include <cstring>
@@ -67,7 +67,8 @@ inline std::vector<Tensor> tensors_of(const Sizes& s) {
 
 // Tensor `index` of the model. The values depend on seed, index and place only, not on dtype or sharding.
 template <class T>
-void fill(ThreadPool& pool, std::vector<std::byte>& bytes, const Tensor& tensor, std::uint64_t seed, std::uint32_t index, double range) {
+void fill(ThreadPool& pool, std::vector<std::byte>& bytes, const Tensor& tensor, std::uint64_t seed,
+          std::uint32_t index, double range) {
   const std::int64_t n = tensor.elements();
   const RandomStream random(seed, Purpose::random_base, 0, index);
   const std::size_t begin = bytes.size();
@@ -84,7 +85,7 @@ void fill(ThreadPool& pool, std::vector<std::byte>& bytes, const Tensor& tensor,
 
 // One file, or several with an index where shard_bytes > 0 (a tensor larger than that has a shard of its own).
 inline void write_weights(const std::filesystem::path& out, const std::vector<Tensor>& tensors, DType dtype,
-                   std::uint64_t seed, double range, std::int64_t shard_bytes) {
+                          std::uint64_t seed, double range, std::int64_t shard_bytes) {
   ThreadPool pool(static_cast<int>(std::max(1u, std::thread::hardware_concurrency())));
   std::vector<std::vector<std::size_t>> shards(1);
   std::int64_t in_shard = 0, total = 0;
@@ -125,7 +126,7 @@ inline void write_weights(const std::filesystem::path& out, const std::vector<Te
 }
 
 inline void write_configs(const std::filesystem::path& out, const Sizes& s, DType dtype, double range, std::int64_t bos,
-                   const std::vector<std::int64_t>& eos, std::int64_t pad) {
+                          const std::vector<std::int64_t>& eos, std::int64_t pad) {
   Json layer_types = Json::array(), eos_ids = Json::array();
   for (std::int64_t l = 0; l < s.num_hidden_layers; ++l) layer_types.push("full_attention");
   for (const std::int64_t id : eos) eos_ids.push(id);

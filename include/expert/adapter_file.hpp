@@ -1,5 +1,5 @@
-// 8. Adapter parameters <-> a PEFT directory (adapter_config.json, adapter_model.safetensors); a trained or merged base -> a
-// Hugging Face directory.
+// 8. Adapter parameters <-> a PEFT directory (adapter_config.json, adapter_model.safetensors); a trained or merged base
+// -> a Hugging Face directory.
 #pragma once
 #include <algorithm>
 #include <cmath>
@@ -44,18 +44,22 @@ PeftConfig peft_config_of(const std::string& base_model_name_or_path, double dro
   return config;
 }
 
-// Every difference between a PEFT directory and this expert: configuration, then presence, shape and finiteness of each tensor.
+// Every difference between a PEFT directory and this expert: configuration, then presence, shape and finiteness of each
+// tensor.
 template <class E>
-std::vector<Error> check_adapter(const PeftConfig& config, const SafetensorsFile& file, const std::string& config_file) {
+std::vector<Error> check_adapter(const PeftConfig& config, const SafetensorsFile& file,
+                                 const std::string& config_file) {
   std::vector<Error> found;
   const PeftConfig compiled = peft_config_of<E>({});
   const auto compare = [&](const char* key, const std::string& in_file, const std::string& expected) {
     if (in_file != expected)
-      found.emplace_back(adapter_config_differs, ErrorDetail{.file = config_file,
-                                                             .where = std::string("/") + key,
-                                                             .expected = expected,
-                                                             .got = in_file,
-                                                             .fix = "Load the adapter of this expert, or compile the adapter policy that it was made with"});
+      found.emplace_back(
+          adapter_config_differs,
+          ErrorDetail{.file = config_file,
+                      .where = std::string("/") + key,
+                      .expected = expected,
+                      .got = in_file,
+                      .fix = "Load the adapter of this expert, or compile the adapter policy that it was made with"});
   };
   const auto list = [](const std::vector<std::string>& names) {
     std::string s;
@@ -70,8 +74,12 @@ std::vector<Error> check_adapter(const PeftConfig& config, const SafetensorsFile
   if (!found.empty()) return found;
 
   const auto refuse = [&](const std::string& where, std::string expected, std::string got) {
-    found.emplace_back(adapter_tensors_differ, ErrorDetail{.file = file.name(), .where = where, .expected = std::move(expected), .got = std::move(got),
-                                                           .fix = "Save the adapter again, all layers and targets, as f32, bf16 or f16"});
+    found.emplace_back(adapter_tensors_differ,
+                       ErrorDetail{.file = file.name(),
+                                   .where = where,
+                                   .expected = std::move(expected),
+                                   .got = std::move(got),
+                                   .fix = "Save the adapter again, all layers and targets, as f32, bf16 or f16"});
   };
   const std::vector<NamedSlice> slices = AdapterLayout<E>::slices();
   for (const NamedSlice& slice : slices) {
@@ -118,35 +126,41 @@ inline void make_directory(const std::filesystem::path& directory) {
   std::error_code error;
   std::filesystem::create_directories(directory, error);
   if (error)
-    throw Error(file_unwritable, {.file = directory.string(), .expected = "a directory", .got = error.message(), .fix = "Choose another output directory"});
+    throw Error(file_unwritable, {.file = directory.string(),
+                                  .expected = "a directory",
+                                  .got = error.message(),
+                                  .fix = "Choose another output directory"});
 }
 inline std::vector<TensorData> tensors_to_write(const std::vector<NamedSlice>& slices, const float* values) {
   std::vector<TensorData> tensors;
   for (const NamedSlice& s : slices)
-    tensors.push_back({s.name, DType::F32, s.shape, std::as_bytes(std::span(values + s.offset, static_cast<std::size_t>(s.size)))});
+    tensors.push_back(
+        {s.name, DType::F32, s.shape, std::as_bytes(std::span(values + s.offset, static_cast<std::size_t>(s.size)))});
   return tensors;
 }
 }  // namespace detail
 
-// Writes both files (f32), each whole or not at all; the directory is made. PEFT loads it with PeftModel.from_pretrained.
+// Writes both files (f32), each whole or not at all; the directory is made. PEFT loads it with
+// PeftModel.from_pretrained.
 template <class E>
-void save_adapter(const float* values, const std::filesystem::path& directory, const std::string& base_model_name_or_path,
-                  double dropout = 0) {
+void save_adapter(const float* values, const std::filesystem::path& directory,
+                  const std::string& base_model_name_or_path, double dropout = 0) {
   detail::make_directory(directory);
-  write_safetensors(directory / "adapter_model.safetensors", detail::tensors_to_write(AdapterLayout<E>::slices(), values),
-                    {{"format", "pt"}});
+  write_safetensors(directory / "adapter_model.safetensors",
+                    detail::tensors_to_write(AdapterLayout<E>::slices(), values), {{"format", "pt"}});
   write_peft_config(directory / "adapter_config.json", peft_config_of<E>(base_model_name_or_path, dropout));
 }
 
-// Writes a base in the layout of BaseLayout<E> (f32) beside copies of `source`'s config.json (its dtype set to float32),
-// generation_config.json and tokenizer files.
+// Writes a base in the layout of BaseLayout<E> (f32) beside copies of `source`'s config.json (its dtype set to
+// float32), generation_config.json and tokenizer files.
 template <class E>
 void save_model(const float* values, const std::filesystem::path& directory, const std::filesystem::path& source,
                 const Limits& limits = default_limits) {
   detail::make_directory(directory);
   Json config = read_json(source / "config.json", limits.config_bytes, limits);
   config.set(config.find("torch_dtype") != nullptr ? "torch_dtype" : "dtype", "float32");
-  write_safetensors(directory / "model.safetensors", detail::tensors_to_write(BaseLayout<E>::slices(), values), {{"format", "pt"}});
+  write_safetensors(directory / "model.safetensors", detail::tensors_to_write(BaseLayout<E>::slices(), values),
+                    {{"format", "pt"}});
   write_file(directory / "config.json", config.dump(2) + "\n");
   for (const char* name : {"generation_config.json", "tokenizer.json", "tokenizer_config.json"})
     if (std::filesystem::exists(source / name)) {
@@ -167,10 +181,13 @@ std::vector<float> merge_adapter(CpuDevice& device, const Weights<E>& weights, s
   for (std::int64_t l = 0; l < E::model::num_hidden_layers; ++l)
     for (const Projection p : all_projections) {
       // A quantised base is merged as it was trained on: dequantised.
-      detail::with_weight(cpu, weights.view().layers[static_cast<std::size_t>(l)][p], unpacked.data(), [&](const auto* values) noexcept {
-        const std::int64_t n = in_features<typename E::model>(p) * out_features<typename E::model>(p);
-        if (E::quant::kind != WeightKind::as_checkpoint) std::copy_n(values, n, merged.data() + BaseLayout<E>::at(l, p));
-      });
+      detail::with_weight(cpu, weights.view().layers[static_cast<std::size_t>(l)][p], unpacked.data(),
+                          [&](const auto* values) noexcept {
+                            const std::int64_t n =
+                                in_features<typename E::model>(p) * out_features<typename E::model>(p);
+                            if (E::quant::kind != WeightKind::as_checkpoint)
+                              std::copy_n(values, n, merged.data() + BaseLayout<E>::at(l, p));
+                          });
       if (!A::targets(p)) continue;
       const auto at = AdapterLayout<E>::at(l, p);
       const std::int64_t out = out_features<typename E::model>(p), in = in_features<typename E::model>(p);

@@ -1,5 +1,5 @@
-// 6. The gradient of a layer's output, and what its forward pass kept -> gradients of the trainable tensors and of its input.
-// Derived by hand from forward.hpp; DoRA's norm is a constant, as in PEFT.
+// 6. The gradient of a layer's output, and what its forward pass kept -> gradients of the trainable tensors and of its
+// input. Derived by hand from forward.hpp; DoRA's norm is a constant, as in PEFT.
 #pragma once
 #include <cstdint>
 
@@ -21,13 +21,13 @@ struct BackwardBuffers {
 
 namespace detail {
 
-// From d_y (T, out), which is overwritten: gradients of the projection's own tensors, and d_x (T, in) += or = its input's
-// gradient (d_x null: nobody needs it).
+// From d_y (T, out), which is overwritten: gradients of the projection's own tensors, and d_x (T, in) += or = its
+// input's gradient (d_x null: nobody needs it).
 template <class E>
-void project_backward(Cpu& cpu, const ForwardContext<E>& context, std::int64_t layer, Projection p, const TokenView& tokens,
-                      const typename E::compute::type* x, const typename E::compute::type* y, typename E::compute::type* d_y,
-                      bool accumulate, typename E::compute::type* d_x, const LayerBuffers<E>& b,
-                      const BackwardBuffers<E>& back) noexcept {
+void project_backward(Cpu& cpu, const ForwardContext<E>& context, std::int64_t layer, Projection p,
+                      const TokenView& tokens, const typename E::compute::type* x, const typename E::compute::type* y,
+                      typename E::compute::type* d_y, bool accumulate, typename E::compute::type* d_x,
+                      const LayerBuffers<E>& b, const BackwardBuffers<E>& back) noexcept {
   using T = typename E::compute::type;
   const MatrixView& w = context.model->layers[static_cast<std::size_t>(layer)][p];
   const std::int64_t n = tokens.tokens;
@@ -53,8 +53,8 @@ void project_backward(Cpu& cpu, const ForwardContext<E>& context, std::int64_t l
       }
       if constexpr (E::adapter::is_dora)
         dora_backward(cpu, n, w.out, z, adapter.scale + o, adapter.norm + o, d_y, d_z, back.gradients + at.magnitude);
-      low_rank_backward(cpu, n, w.out, w.in, r, scaling, input, adapter.values + at.b, b.rank_rows[index_of(p)], d_z, back.d_rank,
-                        back.gradients + at.a, back.gradients + at.b);
+      low_rank_backward(cpu, n, w.out, w.in, r, scaling, input, adapter.values + at.b, b.rank_rows[index_of(p)], d_z,
+                        back.d_rank, back.gradients + at.a, back.gradients + at.b);
       if (d_x == nullptr) return;
       if (!dropped) {
         linear_backward_input(cpu, n, w, d_z, accumulate, d_x, context.unpacked);
@@ -85,18 +85,20 @@ void project_backward(Cpu& cpu, const ForwardContext<E>& context, std::int64_t l
 
 // d_residual += gradient through a rms_norm of the residual stream.
 template <class E>
-void norm_backward(Cpu& cpu, const TokenView& tokens, const typename E::compute::type* x, const typename E::compute::type* weight,
-                   const float* rstd, std::int64_t offset, const BackwardBuffers<E>& back) noexcept {
+void norm_backward(Cpu& cpu, const TokenView& tokens, const typename E::compute::type* x,
+                   const typename E::compute::type* weight, const float* rstd, std::int64_t offset,
+                   const BackwardBuffers<E>& back) noexcept {
   constexpr std::int64_t C = E::model::hidden_size;
   if constexpr (E::tuning::trains_base)
-    rms_norm_weight_backward(cpu, tokens.tokens, C, x, rstd, back.d_norm, back.gradients + offset, back.norm_partials, norm_chunk_rows);
+    rms_norm_weight_backward(cpu, tokens.tokens, C, x, rstd, back.d_norm, back.gradients + offset, back.norm_partials,
+                             norm_chunk_rows);
   rms_norm_backward(cpu, tokens.tokens, C, x, C, weight, rstd, back.d_norm, C, back.d_x, C, true);
 }
 
 }  // namespace detail
 
-// back.d_x (T, C): gradient of b.x_out, replaced by the gradient of b.x. `input_needed` is false for the first layer of a
-// frozen base: nothing below it learns, so its q, k and v products need no input gradient.
+// back.d_x (T, C): gradient of b.x_out, replaced by the gradient of b.x. `input_needed` is false for the first layer of
+// a frozen base: nothing below it learns, so its q, k and v products need no input gradient.
 template <class E>
 void layer_backward(Cpu& cpu, const ForwardContext<E>& context, std::int64_t layer, const TokenView& tokens,
                     const LayerBuffers<E>& b, const BackwardBuffers<E>& back, bool input_needed) noexcept {
@@ -104,31 +106,36 @@ void layer_backward(Cpu& cpu, const ForwardContext<E>& context, std::int64_t lay
   using T = typename E::compute::type;
   using P = Projection;
   using B = BaseLayout<E>;
-  constexpr std::int64_t C = M::hidden_size, F = M::intermediate_size, H = M::num_attention_heads, K = M::num_key_value_heads,
-                         D = M::head_dim, Q = H * D, KV = K * D;
+  constexpr std::int64_t C = M::hidden_size, F = M::intermediate_size, H = M::num_attention_heads,
+                         K = M::num_key_value_heads, D = M::head_dim, Q = H * D, KV = K * D;
   const auto& w = context.model->layers[static_cast<std::size_t>(layer)];
   const std::int64_t n = tokens.tokens;
   const auto project = [&](P p, const T* x, const T* y, T* d_y, bool accumulate, T* d_x) {
     detail::project_backward(cpu, context, layer, p, tokens, x, y, d_y, accumulate, d_x, b, back);
   };
   const auto scale = [&](P p) { return detail::column_scale(context, layer, p); };
-  const auto weight_gradient = [&](std::int64_t offset) { return E::tuning::trains_base ? back.gradients + offset : nullptr; };
+  const auto weight_gradient = [&](std::int64_t offset) {
+    return E::tuning::trains_base ? back.gradients + offset : nullptr;
+  };
 
-  std::copy_n(back.d_x, n * C, back.d_context);  // project_backward overwrites the gradient that the residual still needs
+  std::copy_n(back.d_x, n * C,
+              back.d_context);  // project_backward overwrites the gradient that the residual still needs
   project(P::down_proj, b.activation, b.down, back.d_context, false, back.d_wide);
-  swiglu_backward(cpu, n, F, b.gate, scale(P::gate_proj), b.up, scale(P::up_proj), back.d_wide, back.d_wide, back.d_wide2);
+  swiglu_backward(cpu, n, F, b.gate, scale(P::gate_proj), b.up, scale(P::up_proj), back.d_wide, back.d_wide,
+                  back.d_wide2);
   project(P::gate_proj, b.post_norm, b.gate, back.d_wide, false, back.d_norm);
   project(P::up_proj, b.post_norm, b.up, back.d_wide2, true, back.d_norm);
-  detail::norm_backward<E>(cpu, tokens, b.x_mid, w.post_attention_layernorm, b.rstd_post, B::post_attention_layernorm(layer), back);
+  detail::norm_backward<E>(cpu, tokens, b.x_mid, w.post_attention_layernorm, b.rstd_post,
+                           B::post_attention_layernorm(layer), back);
 
   std::copy_n(back.d_x, n * C, back.d_norm);
   project(P::o_proj, b.context, b.o, back.d_norm, false, back.d_context);
-  attention_backward(cpu, n, n, H, K, D, detail::attention_scale<M>(), b.q_rotated, Q, b.k_rotated, b.v_scaled, KV, tokens.keys,
-                     b.context, Q, b.lse, back.d_context, Q, back.d_q, Q, back.d_k, back.d_v, KV);
-  qk_norm_rope_backward(cpu, n, H, D, b.q, scale(P::q_proj), w.q_norm, context.rope, tokens.positions, b.rstd_q, back.d_q,
-                        weight_gradient(B::q_norm(layer)), back.norm_partials, norm_chunk_rows);
-  qk_norm_rope_backward(cpu, n, K, D, b.k, scale(P::k_proj), w.k_norm, context.rope, tokens.positions, b.rstd_k, back.d_k,
-                        weight_gradient(B::k_norm(layer)), back.norm_partials, norm_chunk_rows);
+  attention_backward(cpu, n, n, H, K, D, detail::attention_scale<M>(), b.q_rotated, Q, b.k_rotated, b.v_scaled, KV,
+                     tokens.keys, b.context, Q, b.lse, back.d_context, Q, back.d_q, Q, back.d_k, back.d_v, KV);
+  qk_norm_rope_backward(cpu, n, H, D, b.q, scale(P::q_proj), w.q_norm, context.rope, tokens.positions, b.rstd_q,
+                        back.d_q, weight_gradient(B::q_norm(layer)), back.norm_partials, norm_chunk_rows);
+  qk_norm_rope_backward(cpu, n, K, D, b.k, scale(P::k_proj), w.k_norm, context.rope, tokens.positions, b.rstd_k,
+                        back.d_k, weight_gradient(B::k_norm(layer)), back.norm_partials, norm_chunk_rows);
   T* d_input = input_needed ? back.d_norm : nullptr;
   project(P::q_proj, b.input_norm, b.q, back.d_q, false, d_input);
   project(P::k_proj, b.input_norm, b.k, back.d_k, true, d_input);

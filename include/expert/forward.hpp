@@ -17,7 +17,8 @@
 namespace expert {
 inline namespace v0 {
 
-// An adapter in the compute type, in the layout of AdapterLayout<E>, with what DoRA derives from it once per optimizer step.
+// An adapter in the compute type, in the layout of AdapterLayout<E>, with what DoRA derives from it once per optimizer
+// step.
 template <class E>
 struct AdapterView {
   using T = typename E::compute::type;
@@ -40,8 +41,8 @@ struct TokenView {
 template <class E>
 struct LayerBuffers {
   using T = typename E::compute::type;
-  T *x, *input_norm, *q, *k, *v, *q_rotated, *k_rotated, *v_scaled, *context, *o, *x_mid, *post_norm, *gate, *up, *activation,
-      *down, *x_out;
+  T *x, *input_norm, *q, *k, *v, *q_rotated, *k_rotated, *v_scaled, *context, *o, *x_mid, *post_norm, *gate, *up,
+      *activation, *down, *x_out;
   float *rstd_input, *rstd_q, *rstd_k, *rstd_post, *lse;
   std::array<T*, all_projections.size()> rank_rows{};  // x A^T by target
   std::array<T*, all_projections.size()> branch{};     // DoRA with dropout: the dropped product, before its scale
@@ -78,7 +79,8 @@ const float* column_scale(const ForwardContext<E>& context, std::int64_t layer, 
 }
 
 template <class E>
-DropoutMask dropout_mask(const AdapterView<E>& adapter, const TokenView& tokens, std::int64_t layer, Projection p) noexcept {
+DropoutMask dropout_mask(const AdapterView<E>& adapter, const TokenView& tokens, std::int64_t layer,
+                         Projection p) noexcept {
   const auto place = static_cast<std::uint32_t>(layer * 8 + static_cast<std::int64_t>(p));
   return {RandomStream(adapter.seed, Purpose::dropout, adapter.step, place), tokens.first_token, adapter.dropout};
 }
@@ -87,8 +89,9 @@ DropoutMask dropout_mask(const AdapterView<E>& adapter, const TokenView& tokens,
 //   y = (x - x_d) W^T + c * (x_d W^T + s (x_d A^T) B^T),  x_d = dropout(x),
 // which is PEFT's W x + (c - 1) W x_d + c s B A x_d.
 template <class E>
-void project_forward(Cpu& cpu, const ForwardContext<E>& context, std::int64_t layer, Projection p, const TokenView& tokens,
-                     const typename E::compute::type* x, typename E::compute::type* y, const LayerBuffers<E>& b) noexcept {
+void project_forward(Cpu& cpu, const ForwardContext<E>& context, std::int64_t layer, Projection p,
+                     const TokenView& tokens, const typename E::compute::type* x, typename E::compute::type* y,
+                     const LayerBuffers<E>& b) noexcept {
   using T = typename E::compute::type;
   const MatrixView& w = context.model->layers[static_cast<std::size_t>(layer)][p];
   const std::int64_t n = tokens.tokens;
@@ -138,25 +141,27 @@ void layer_forward(Cpu& cpu, const ForwardContext<E>& context, std::int64_t laye
                    const LayerBuffers<E>& b) noexcept {
   using M = typename E::model;
   using P = Projection;
-  constexpr std::int64_t C = M::hidden_size, F = M::intermediate_size, H = M::num_attention_heads, K = M::num_key_value_heads,
-                         D = M::head_dim, Q = H * D, KV = K * D;
+  constexpr std::int64_t C = M::hidden_size, F = M::intermediate_size, H = M::num_attention_heads,
+                         K = M::num_key_value_heads, D = M::head_dim, Q = H * D, KV = K * D;
   const auto eps = static_cast<float>(M::rms_norm_eps);
   const auto& w = context.model->layers[static_cast<std::size_t>(layer)];
   const std::int64_t n = tokens.tokens;
-  const auto project = [&](P p, const auto* x, auto* y) { detail::project_forward(cpu, context, layer, p, tokens, x, y, b); };
+  const auto project = [&](P p, const auto* x, auto* y) {
+    detail::project_forward(cpu, context, layer, p, tokens, x, y, b);
+  };
   const auto scale = [&](P p) { return detail::column_scale(context, layer, p); };
 
   rms_norm_forward(cpu, n, C, eps, b.x, C, w.input_layernorm, b.input_norm, C, b.rstd_input);
   project(P::q_proj, b.input_norm, b.q);
   project(P::k_proj, b.input_norm, b.k);
   project(P::v_proj, b.input_norm, b.v);
-  qk_norm_rope_forward(cpu, n, H, D, eps, b.q, scale(P::q_proj), w.q_norm, context.rope, tokens.positions, b.q_rotated, Q, nullptr,
-                       b.rstd_q);
-  qk_norm_rope_forward(cpu, n, K, D, eps, b.k, scale(P::k_proj), w.k_norm, context.rope, tokens.positions, b.k_rotated, KV,
-                       tokens.cache_rows, b.rstd_k);
+  qk_norm_rope_forward(cpu, n, H, D, eps, b.q, scale(P::q_proj), w.q_norm, context.rope, tokens.positions, b.q_rotated,
+                       Q, nullptr, b.rstd_q);
+  qk_norm_rope_forward(cpu, n, K, D, eps, b.k, scale(P::k_proj), w.k_norm, context.rope, tokens.positions, b.k_rotated,
+                       KV, tokens.cache_rows, b.rstd_k);
   scale_columns(cpu, n, KV, b.v, scale(P::v_proj), b.v_scaled, KV, tokens.cache_rows);
-  attention_forward(cpu, n, H, K, D, detail::attention_scale<M>(), b.q_rotated, Q, b.k_rotated, b.v_scaled, KV, tokens.keys, b.context, Q,
-                    b.lse);
+  attention_forward(cpu, n, H, K, D, detail::attention_scale<M>(), b.q_rotated, Q, b.k_rotated, b.v_scaled, KV,
+                    tokens.keys, b.context, Q, b.lse);
   project(P::o_proj, b.context, b.o);
   residual_add(cpu, n, C, b.x, b.o, scale(P::o_proj), b.x_mid);
 
@@ -178,26 +183,28 @@ void embed(Cpu& cpu, const ModelView<E>& model, const TokenView& tokens, typenam
     embedding_forward(cpu, tokens.tokens, C, tokens.input_ids, static_cast<const float*>(model.embed_tokens.data), x);
 }
 
-// cos and sin of positions [0, context_length) for the expert's rope policy: two tables of (context_length, head_dim / 2)
-// in f32, with the values that transformers has after its cast to the compute type.
+// cos and sin of positions [0, context_length) for the expert's rope policy: two tables of (context_length, head_dim /
+// 2) in f32, with the values that transformers has after its cast to the compute type.
 template <class E>
 RopeTable make_rope_table(std::int64_t context_length, float* memory) {
   using M = typename E::model;
   using T = typename E::compute::type;
   constexpr std::int64_t half = M::head_dim / 2;
   std::array<float, half> inv_freq;
-  const float scaling = E::rope::inv_freq(inv_freq, M::rope_theta, M::head_dim, M::max_position_embeddings, context_length);
+  const float scaling =
+      E::rope::inv_freq(inv_freq, M::rope_theta, M::head_dim, M::max_position_embeddings, context_length);
   float *cos = memory, *sin = memory + context_length * half;
   for (std::int32_t p = 0; p < context_length; ++p)
     reference::rope_tables<T>({&p, 1}, inv_freq, scaling, cos + p * half, sin + p * half);
   return {cos, sin};
 }
 
-// Refreshes what DoRA derives from its parameters: norm and scale of every output (see ops/dora.hpp). Once per optimizer step.
+// Refreshes what DoRA derives from its parameters: norm and scale of every output (see ops/dora.hpp). Once per
+// optimizer step.
 //   product: room for max(out) * r + r * r floats
 template <class E>
-void refresh_dora(Cpu& cpu, const ModelView<E>& model, const float* parameters, const float* weight_square, float* product,
-                  typename E::compute::type* unpacked, float* norm, float* scale) noexcept {
+void refresh_dora(Cpu& cpu, const ModelView<E>& model, const float* parameters, const float* weight_square,
+                  float* product, typename E::compute::type* unpacked, float* norm, float* scale) noexcept {
   if constexpr (detail::adapts<E>) {
     if constexpr (E::adapter::is_dora) {
       using L = AdapterLayout<E>;
@@ -210,10 +217,12 @@ void refresh_dora(Cpu& cpu, const ModelView<E>& model, const float* parameters, 
           const std::int64_t o = L::output_offset(layer, p);
           float* a_a = product + w.out * r;
           weight_times_rows(cpu, w, r, parameters + at.a, product, unpacked);
-          gemm(cpu, Trans::no, Trans::yes, r, r, w.in, 1.0f, parameters + at.a, w.in, parameters + at.a, w.in, 0.0f, a_a, r);
+          gemm(cpu, Trans::no, Trans::yes, r, r, w.in, 1.0f, parameters + at.a, w.in, parameters + at.a, w.in, 0.0f,
+               a_a, r);
           parallel_pieces(cpu, w.out, column_piece, [&](std::int64_t i, std::int64_t count) {
-            reference::dora_scale(count, r, static_cast<float>(E::adapter::scaling()), weight_square + o + i, product + i * r, a_a,
-                                  parameters + at.b + i * r, parameters + at.magnitude + i, norm + o + i, scale + o + i);
+            reference::dora_scale(count, r, static_cast<float>(E::adapter::scaling()), weight_square + o + i,
+                                  product + i * r, a_a, parameters + at.b + i * r, parameters + at.magnitude + i,
+                                  norm + o + i, scale + o + i);
           });
         }
     }

@@ -53,15 +53,18 @@ struct Generated {
 inline void check_options(const GenerateOptions& o) {
   const auto require = [](bool ok, const char* name, const char* expected, double got) {
     if (!ok)
-      throw Error(sampling_option, {.where = name, .expected = expected, .got = std::to_string(got), .fix = "Change the option"});
+      throw Error(sampling_option,
+                  {.where = name, .expected = expected, .got = std::to_string(got), .fix = "Change the option"});
   };
   const SamplingOptions& s = o.sampling;
   require(o.max_new_tokens > 0, "max_new_tokens", "a positive number", static_cast<double>(o.max_new_tokens));
-  require(s.temperature > 0 && std::isfinite(s.temperature), "temperature", "a positive number (greedy is do_sample false)", s.temperature);
+  require(s.temperature > 0 && std::isfinite(s.temperature), "temperature",
+          "a positive number (greedy is do_sample false)", s.temperature);
   require(s.top_k >= 0, "top_k", "0 or more", static_cast<double>(s.top_k));
   require(s.top_p >= 0 && s.top_p <= 1, "top_p", "a number from 0 to 1", s.top_p);
   require(s.min_p >= 0 && s.min_p <= 1, "min_p", "a number from 0 to 1", s.min_p);
-  require(s.repetition_penalty > 0 && std::isfinite(s.repetition_penalty), "repetition_penalty", "a positive number", s.repetition_penalty);
+  require(s.repetition_penalty > 0 && std::isfinite(s.repetition_penalty), "repetition_penalty", "a positive number",
+          s.repetition_penalty);
 }
 
 // Everything lies in one arena laid out by GenerationPlan<E>; the adapter (null: the base alone) is copied into it.
@@ -76,8 +79,11 @@ class Generator {
 
   // adapter: AdapterLayout<E>::size numbers or null. Throws EXPERT-E310.
   Generator(CpuDevice& device, const Weights<E>& weights, const float* adapter, GeneratorOptions options)
-      : cpu_(device.cpu()), model_(weights.view()), options_(checked(options)),
-        arena_(Plan::regions(options.rows, options.context_length, std::max(options.rows, options.prefill_tokens), adapter != nullptr)),
+      : cpu_(device.cpu()),
+        model_(weights.view()),
+        options_(checked(options)),
+        arena_(Plan::regions(options.rows, options.context_length, std::max(options.rows, options.prefill_tokens),
+                             adapter != nullptr)),
         length_(static_cast<std::size_t>(options.rows), 0) {
     context_.model = &model_;
     context_.rope = make_rope_table<E>(options.context_length, floats(Plan::rope_tables));
@@ -105,8 +111,8 @@ class Generator {
     return results;
   }
 
-  // Low level: empties a row's cache; appends tokens to it and returns the logits of the last one (vocab_size, valid until
-  // the next call).
+  // Low level: empties a row's cache; appends tokens to it and returns the logits of the last one (vocab_size, valid
+  // until the next call).
   void reset(std::int64_t row) { length_[static_cast<std::size_t>(row)] = 0; }
   std::span<const T> append(std::int64_t row, std::span<const std::int32_t> ids) {
     check_prompt(static_cast<std::size_t>(row), ids, length_[static_cast<std::size_t>(row)]);
@@ -138,12 +144,16 @@ class Generator {
   }
   void check_prompt(std::size_t index, std::span<const std::int32_t> ids, std::int64_t cached) const {
     const auto refuse = [&](std::string expected, std::string got) {
-      throw Error(prompt_refused, {.where = "prompt " + std::to_string(index), .expected = std::move(expected), .got = std::move(got),
-                                   .fix = "Shorten the prompt or open a longer context; use the model's own tokenizer"});
+      throw Error(prompt_refused,
+                  {.where = "prompt " + std::to_string(index),
+                   .expected = std::move(expected),
+                   .got = std::move(got),
+                   .fix = "Shorten the prompt or open a longer context; use the model's own tokenizer"});
     };
     if (ids.empty()) refuse("at least one token", "none");
     const std::int64_t room = options_.context_length - cached;
-    if (std::cmp_greater(ids.size(), room)) refuse("at most " + std::to_string(room) + " tokens", std::to_string(ids.size()));
+    if (std::cmp_greater(ids.size(), room))
+      refuse("at most " + std::to_string(room) + " tokens", std::to_string(ids.size()));
     for (const std::int32_t id : ids)
       if (id < 0 || id >= M::vocab_size) refuse("token ids below " + std::to_string(M::vocab_size), std::to_string(id));
   }
@@ -164,7 +174,8 @@ class Generator {
       for (std::int64_t l = 0; l < M::num_hidden_layers; ++l)
         for (const Projection q : all_projections)
           if (E::adapter::targets(q))
-            weight_row_squares(cpu_, model_.layers[static_cast<std::size_t>(l)][q], square + L::output_offset(l, q), context_.unpacked);
+            weight_row_squares(cpu_, model_.layers[static_cast<std::size_t>(l)][q], square + L::output_offset(l, q),
+                               context_.unpacked);
       refresh_dora<E>(cpu_, model_, p, square, floats(Plan::dora_product), context_.unpacked, floats(Plan::dora_norm),
                       floats(Plan::dora_scale));
     }
@@ -184,11 +195,33 @@ class Generator {
 
   void forward(std::int64_t n) noexcept {
     constexpr std::int64_t KV = M::num_key_value_heads * M::head_dim;
-    const TokenView tokens{n, ints(Plan::input_ids), ints(Plan::positions), arena_.at<KeyRanges>(Plan::key_ranges), ints(Plan::cache_rows), 0};
-    LayerBuffers<E> b{at(Plan::residual), at(Plan::norm), at(Plan::q), at(Plan::k), at(Plan::v), at(Plan::q_rotated), nullptr, nullptr,
-                      at(Plan::context), at(Plan::o), at(Plan::residual_mid), at(Plan::norm), at(Plan::gate), at(Plan::up),
-                      at(Plan::activation), at(Plan::down), at(Plan::residual), floats(Plan::row_statistics), floats(Plan::row_statistics),
-                      floats(Plan::row_statistics), floats(Plan::row_statistics), floats(Plan::log_sum_exp), {}, {}};
+    const TokenView tokens{
+        n, ints(Plan::input_ids), ints(Plan::positions), arena_.at<KeyRanges>(Plan::key_ranges), ints(Plan::cache_rows),
+        0};
+    LayerBuffers<E> b{at(Plan::residual),
+                      at(Plan::norm),
+                      at(Plan::q),
+                      at(Plan::k),
+                      at(Plan::v),
+                      at(Plan::q_rotated),
+                      nullptr,
+                      nullptr,
+                      at(Plan::context),
+                      at(Plan::o),
+                      at(Plan::residual_mid),
+                      at(Plan::norm),
+                      at(Plan::gate),
+                      at(Plan::up),
+                      at(Plan::activation),
+                      at(Plan::down),
+                      at(Plan::residual),
+                      floats(Plan::row_statistics),
+                      floats(Plan::row_statistics),
+                      floats(Plan::row_statistics),
+                      floats(Plan::row_statistics),
+                      floats(Plan::log_sum_exp),
+                      {},
+                      {}};
     for (const Projection p : all_projections) {
       b.rank_rows[index_of(p)] = at(Plan::rank_rows);
       b.branch[index_of(p)] = at(Plan::branch);
@@ -207,13 +240,15 @@ class Generator {
     constexpr std::int64_t C = M::hidden_size;
     T* last = at(Plan::last_rows);
     const auto n = static_cast<std::int64_t>(rows.size());
-    for (std::int64_t i = 0; i < n; ++i) std::copy_n(at(Plan::residual) + rows[static_cast<std::size_t>(i)] * C, C, last + i * C);
-    rms_norm_forward(cpu_, n, C, static_cast<float>(M::rms_norm_eps), last, C, model_.norm, last, C, floats(Plan::row_statistics));
+    for (std::int64_t i = 0; i < n; ++i)
+      std::copy_n(at(Plan::residual) + rows[static_cast<std::size_t>(i)] * C, C, last + i * C);
+    rms_norm_forward(cpu_, n, C, static_cast<float>(M::rms_norm_eps), last, C, model_.norm, last, C,
+                     floats(Plan::row_statistics));
     linear_forward(cpu_, n, model_.lm_head, last, at(Plan::logits), context_.unpacked);
   }
 
-  std::int32_t choose(std::size_t prompt, std::int64_t logits_row, std::span<const std::int32_t> history, std::int64_t step,
-                      const GenerateOptions& options) {
+  std::int32_t choose(std::size_t prompt, std::int64_t logits_row, std::span<const std::int32_t> history,
+                      std::int64_t step, const GenerateOptions& options) {
     const T* row = at(Plan::logits) + logits_row * M::vocab_size;
     float* values = floats(Plan::sampling);
     const auto vocab = static_cast<std::size_t>(M::vocab_size);
@@ -231,8 +266,9 @@ class Generator {
       }
     }
     if (id < 0)
-      throw Error(nothing_to_sample, {.where = "prompt " + std::to_string(prompt) + ", new token " + std::to_string(step),
-                                      .fix = "Check the weights and the adapter for numbers that overflow"});
+      throw Error(nothing_to_sample,
+                  {.where = "prompt " + std::to_string(prompt) + ", new token " + std::to_string(step),
+                   .fix = "Check the weights and the adapter for numbers that overflow"});
     return static_cast<std::int32_t>(id);
   }
 
@@ -283,7 +319,8 @@ class Generator {
       std::size_t kept = 0;
       for (std::size_t i = 0; i < active.size(); ++i) {
         Row& r = active[i];
-        const std::int32_t id = choose(first + static_cast<std::size_t>(r.row), static_cast<std::int64_t>(i), r.history, step, options);
+        const std::int32_t id =
+            choose(first + static_cast<std::size_t>(r.row), static_cast<std::int64_t>(i), r.history, step, options);
         if (!accept(r, id)) continue;
         if (kept != i) active[kept] = std::move(r);
         ++kept;

@@ -1,5 +1,6 @@
 // 5. Hidden rows after the final norm, and labels -> the summed loss and the gradient of the hidden rows.
-// Only rows that bear loss reach lm_head, in chunks: logits of a whole batch never exist (32 x 2048 x 151936 is 37 GiB in f32).
+// Only rows that bear loss reach lm_head, in chunks: logits of a whole batch never exist (32 x 2048 x 151936 is 37 GiB
+// in f32).
 #pragma once
 #include <cstdint>
 #include <span>
@@ -14,16 +15,16 @@ inline namespace v0 {
 
 template <class T>
 struct LossBuffers {
-  T *rows, *d_rows, *logits;          // (chunk, hidden), (chunk, hidden), (chunk, vocab)
-  float* losses;                      // (chunk)
-  std::int32_t *index, *labels;       // (tokens), (chunk)
+  T *rows, *d_rows, *logits;     // (chunk, hidden), (chunk, hidden), (chunk, vocab)
+  float* losses;                 // (chunk)
+  std::int32_t *index, *labels;  // (tokens), (chunk)
   std::int64_t chunk = 0;
   T* unpacked = nullptr;
 };
 
-// Sum over the loss rows of -log p(label). d_hidden (tokens, hidden) is written: `scale` times the gradient of that sum, zero
-// where a token bears no loss. d_lm_head (f32) is added to unless null.
-// The sum runs in f64 over the tokens in their order; logits are of the compute type, as transformers' lm_head gives them.
+// Sum over the loss rows of -log p(label). d_hidden (tokens, hidden) is written: `scale` times the gradient of that
+// sum, zero where a token bears no loss. d_lm_head (f32) is added to unless null. The sum runs in f64 over the tokens
+// in their order; logits are of the compute type, as transformers' lm_head gives them.
 template <class T>
 double loss_forward_backward(Cpu& cpu, std::int64_t tokens, const MatrixView& lm_head, const T* hidden,
                              const std::int32_t* labels, float scale, const LossBuffers<T>& b, T* d_hidden,

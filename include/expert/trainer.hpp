@@ -1,4 +1,5 @@
-// The loop over forward, loss, backward and optimizer: batches of tokens -> an updated adapter (or base, under FullFineTune).
+// The loop over forward, loss, backward and optimizer: batches of tokens -> an updated adapter (or base, under
+// FullFineTune).
 #pragma once
 #include <algorithm>
 #include <array>
@@ -44,8 +45,8 @@ struct StepResult {
   std::int64_t tokens = 0, loss_tokens = 0;
 };
 
-// Holds parameters, gradients, moments and activations in one arena laid out by TrainingPlan<E>; after construction nothing
-// allocates. Losses are sums over all micro-batches divided by the global number of labels.
+// Holds parameters, gradients, moments and activations in one arena laid out by TrainingPlan<E>; after construction
+// nothing allocates. Losses are sums over all micro-batches divided by the global number of labels.
 template <class E>
 class Trainer {
  public:
@@ -54,9 +55,13 @@ class Trainer {
   using Plan = TrainingPlan<E>;
   static constexpr std::int64_t max_tokens = Plan::max_tokens;
 
-  // Weights are checked already (weights.hpp). `layout` is for the tests of the plan. Throws EXPERT-E304 and std::bad_alloc.
-  Trainer(CpuDevice& device, const Weights<E>& weights, TrainerOptions options, Arena::Layout layout = Arena::Layout::packed)
-      : cpu_(device.cpu()), model_(weights.view()), options_(options),
+  // Weights are checked already (weights.hpp). `layout` is for the tests of the plan. Throws EXPERT-E304 and
+  // std::bad_alloc.
+  Trainer(CpuDevice& device, const Weights<E>& weights, TrainerOptions options,
+          Arena::Layout layout = Arena::Layout::packed)
+      : cpu_(device.cpu()),
+        model_(weights.view()),
+        options_(options),
         capacity_(options.sub_batch_tokens > 0 ? std::min(options.sub_batch_tokens, max_tokens) : max_tokens),
         arena_(Plan::regions(capacity_), layout) {
     if (options.dropout > 0 && E::adapter::is_dora && !E::adapter::dropout_product)
@@ -76,7 +81,8 @@ class Trainer {
     if constexpr (detail::adapts<E>) {
       if constexpr (E::adapter::is_dora) row_squares();
       initialise_adapter(p);
-      adapter_ = {compute_values(), floats(Plan::dora_norm), floats(Plan::dora_scale), options.dropout, options.seed, 0};
+      adapter_ = {
+          compute_values(), floats(Plan::dora_norm), floats(Plan::dora_scale), options.dropout, options.seed, 0};
       context_.adapter = &adapter_;
     }
     context_.model = &model_;
@@ -85,7 +91,8 @@ class Trainer {
   Trainer(const Trainer&) = delete;
   Trainer& operator=(const Trainer&) = delete;
 
-  // Flat f32 arrays in the layout of AdapterLayout<E> (or BaseLayout<E>). After writing parameters call parameters_changed().
+  // Flat f32 arrays in the layout of AdapterLayout<E> (or BaseLayout<E>). After writing parameters call
+  // parameters_changed().
   float* parameters() const { return floats(Plan::parameters); }
   float* gradients() const { return floats(Plan::gradients); }
   float* first_moment() const { return floats(Plan::first_moment); }
@@ -105,9 +112,10 @@ class Trainer {
     const float* p = parameters();
     if constexpr (!std::is_same_v<T, float>) {
       T* copy = at(Plan::compute_copy);
-      parallel_pieces(cpu_, trainable_parameters<E>, std::int64_t{1} << 14, [&](std::int64_t first, std::int64_t count) {
-        for (std::int64_t i = first; i < first + count; ++i) copy[i] = T(p[i]);
-      });
+      parallel_pieces(cpu_, trainable_parameters<E>, std::int64_t{1} << 14,
+                      [&](std::int64_t first, std::int64_t count) {
+                        for (std::int64_t i = first; i < first + count; ++i) copy[i] = T(p[i]);
+                      });
     }
     if constexpr (E::tuning::trains_base) bind_base<E>(model_, compute_values());
     if constexpr (detail::adapts<E>)
@@ -151,8 +159,8 @@ class Trainer {
     for_each_decay_group([&](std::int64_t first, std::int64_t count, bool decays) {
       OptimizerOptions group = o;
       if (!decays) group.weight_decay = 0;
-      adamw_update(cpu_, group, step_, learning_rate, clip, count, parameters() + first, gradients() + first, first_moment() + first,
-                   second_moment() + first);
+      adamw_update(cpu_, group, step_, learning_rate, clip, count, parameters() + first, gradients() + first,
+                   first_moment() + first, second_moment() + first);
     });
     clear_gradients();
     adapter_.step = static_cast<std::uint32_t>(step_);
@@ -169,7 +177,8 @@ class Trainer {
       result.loss_tokens += batch.loss_tokens();
     }
     if (result.loss_tokens == 0)
-      throw Error(no_loss_tokens, {.where = "step " + std::to_string(step_ + 1), .fix = "Check the dataset's completion field"});
+      throw Error(no_loss_tokens,
+                  {.where = "step " + std::to_string(step_ + 1), .fix = "Check the dataset's completion field"});
     const auto count = static_cast<double>(result.loss_tokens);
     for (const TokenBatch& batch : micro_batches) result.loss += accumulate(batch, static_cast<float>(1 / count));
     result.loss /= count;
@@ -194,7 +203,8 @@ class Trainer {
     return loss / static_cast<double>(std::max<std::int64_t>(1, batch.loss_tokens()));
   }
 
-  // Hidden rows after the final norm for tokens [first, first + n) of the batch, in final_hidden(). For tests and research.
+  // Hidden rows after the final norm for tokens [first, first + n) of the batch, in final_hidden(). For tests and
+  // research.
   void forward(const TokenBatch& batch, std::int64_t first, std::int64_t n) noexcept {
     auto* keys = arena_.at<KeyRanges>(Plan::key_ranges);
     const auto begin = static_cast<std::int32_t>(first);
@@ -207,8 +217,9 @@ class Trainer {
     tokens_ = {n, batch.input_ids.data() + first, batch.positions.data() + first, keys, nullptr, tokens_in_step_};
     embed<E>(cpu_, model_, tokens_, layer(0).x);
     for (std::int64_t l = 0; l < M::num_hidden_layers; ++l) layer_forward<E>(cpu_, context_, l, tokens_, layer(l));
-    rms_norm_forward(cpu_, n, M::hidden_size, static_cast<float>(M::rms_norm_eps), layer(M::num_hidden_layers - 1).x_out,
-                     M::hidden_size, model_.norm, at(Plan::final_norm), M::hidden_size, final_rstd());
+    rms_norm_forward(cpu_, n, M::hidden_size, static_cast<float>(M::rms_norm_eps),
+                     layer(M::num_hidden_layers - 1).x_out, M::hidden_size, model_.norm, at(Plan::final_norm),
+                     M::hidden_size, final_rstd());
   }
   const T* final_hidden() const { return at(Plan::final_norm); }
   const ModelView<E>& model() const { return model_; }
@@ -218,11 +229,30 @@ class Trainer {
     using S = detail::Sizes<E>;
     const std::int64_t n = capacity_;
     const auto slice = [&](std::size_t region, std::int64_t width) { return at(region) + l * n * width; };
-    LayerBuffers<E> b{slice(Plan::residual, S::C), slice(Plan::input_norm, S::C), slice(Plan::q, S::Q), slice(Plan::k, S::KV),
-                      slice(Plan::v, S::KV), slice(Plan::q_rotated, S::Q), slice(Plan::k_rotated, S::KV), slice(Plan::v_scaled, S::KV),
-                      slice(Plan::context, S::Q), slice(Plan::o, S::C), slice(Plan::residual_mid, S::C), slice(Plan::post_norm, S::C),
-                      slice(Plan::gate, S::F), slice(Plan::up, S::F), slice(Plan::activation, S::F), slice(Plan::down, S::C),
-                      slice(Plan::residual, S::C) + n * S::C, nullptr, nullptr, nullptr, nullptr, nullptr, {}, {}};
+    LayerBuffers<E> b{slice(Plan::residual, S::C),
+                      slice(Plan::input_norm, S::C),
+                      slice(Plan::q, S::Q),
+                      slice(Plan::k, S::KV),
+                      slice(Plan::v, S::KV),
+                      slice(Plan::q_rotated, S::Q),
+                      slice(Plan::k_rotated, S::KV),
+                      slice(Plan::v_scaled, S::KV),
+                      slice(Plan::context, S::Q),
+                      slice(Plan::o, S::C),
+                      slice(Plan::residual_mid, S::C),
+                      slice(Plan::post_norm, S::C),
+                      slice(Plan::gate, S::F),
+                      slice(Plan::up, S::F),
+                      slice(Plan::activation, S::F),
+                      slice(Plan::down, S::C),
+                      slice(Plan::residual, S::C) + n * S::C,
+                      nullptr,
+                      nullptr,
+                      nullptr,
+                      nullptr,
+                      nullptr,
+                      {},
+                      {}};
     float* statistics = floats(Plan::row_statistics) + l * n * (2 + S::H + S::K);
     b.rstd_input = statistics;
     b.rstd_post = statistics + n;
@@ -273,29 +303,38 @@ class Trainer {
     }
   }
 
-  // Nothing that a batch holds may index outside a buffer: ids and labels outside the vocabulary, positions outside the rope
-  // table, keys outside the token's own row.
+  // Nothing that a batch holds may index outside a buffer: ids and labels outside the vocabulary, positions outside the
+  // rope table, keys outside the token's own row.
   void check(const TokenBatch& batch) const {
     const std::size_t n = batch.input_ids.size();
     const bool whole = batch.positions.size() == n && batch.labels.size() == n && batch.keys.size() == n &&
-                       (n == 0 || (batch.rows() > 0 && batch.row_begin.front() == 0)) && (n == 0 || batch.row_begin.back() == batch.tokens());
+                       (n == 0 || (batch.rows() > 0 && batch.row_begin.front() == 0)) &&
+                       (n == 0 || batch.row_begin.back() == batch.tokens());
     if (!whole)
-      throw Error(token_out_of_range, {.where = "batch", .expected = "as many positions, labels and key ranges as ids, in rows that cover them",
-                                       .got = std::to_string(n) + " ids", .fix = "Fill every array of TokenBatch"});
+      throw Error(token_out_of_range,
+                  {.where = "batch",
+                   .expected = "as many positions, labels and key ranges as ids, in rows that cover them",
+                   .got = std::to_string(n) + " ids",
+                   .fix = "Fill every array of TokenBatch"});
     for (std::int64_t row = 0; row < batch.rows(); ++row) {
-      const std::int64_t begin = batch.row_begin[static_cast<std::size_t>(row)], end = batch.row_begin[static_cast<std::size_t>(row) + 1];
+      const std::int64_t begin = batch.row_begin[static_cast<std::size_t>(row)],
+                         end = batch.row_begin[static_cast<std::size_t>(row) + 1];
       if (begin > end || end > batch.tokens() || end - begin > std::min(E::packing::max_seq_length, capacity_))
-        throw Error(batch_too_long, {.where = "row " + std::to_string(row),
-                                     .expected = "0 to " + std::to_string(std::min(E::packing::max_seq_length, capacity_)) + " tokens",
-                                     .got = std::to_string(end - begin),
-                                     .fix = "Pack with the expert's max_seq_length"});
+        throw Error(batch_too_long,
+                    {.where = "row " + std::to_string(row),
+                     .expected = "0 to " + std::to_string(std::min(E::packing::max_seq_length, capacity_)) + " tokens",
+                     .got = std::to_string(end - begin),
+                     .fix = "Pack with the expert's max_seq_length"});
       for (std::int64_t i = begin; i < end; ++i) check_token(batch, static_cast<std::size_t>(i), begin, end);
     }
   }
   void check_token(const TokenBatch& batch, std::size_t i, std::int64_t begin, std::int64_t end) const {
     const auto refuse = [&](std::string expected, std::string got) {
-      throw Error(token_out_of_range, {.where = "token " + std::to_string(i), .expected = std::move(expected), .got = std::move(got),
-                                       .fix = "Use the tokenizer that belongs to the model, and the library's packing"});
+      throw Error(token_out_of_range,
+                  {.where = "token " + std::to_string(i),
+                   .expected = std::move(expected),
+                   .got = std::move(got),
+                   .fix = "Use the tokenizer that belongs to the model, and the library's packing"});
     };
     const std::int64_t id = batch.input_ids[i], label = batch.labels[i], position = batch.positions[i];
     const KeyRanges& k = batch.keys[i];
@@ -304,16 +343,24 @@ class Trainer {
       refuse("a label below " + std::to_string(M::vocab_size) + " or -100", std::to_string(label));
     if (position < 0 || position >= E::packing::max_seq_length)
       refuse("a position below " + std::to_string(E::packing::max_seq_length), std::to_string(position));
-    const auto inside = [&](std::int64_t first, std::int64_t last) { return first == last || (begin <= first && first < last && last <= end); };
+    const auto inside = [&](std::int64_t first, std::int64_t last) {
+      return first == last || (begin <= first && first < last && last <= end);
+    };
     if (!inside(k.p0, k.p1) || !inside(k.d0, k.d1))
       refuse("key ranges within its row, " + std::to_string(begin) + " to " + std::to_string(end),
-             std::to_string(k.p0) + ".." + std::to_string(k.p1) + " and " + std::to_string(k.d0) + ".." + std::to_string(k.d1));
+             std::to_string(k.p0) + ".." + std::to_string(k.p1) + " and " + std::to_string(k.d0) + ".." +
+                 std::to_string(k.d1));
   }
 
   double loss_of(const TokenBatch& batch, std::int64_t first, std::int64_t n, float scale, float* d_lm_head) noexcept {
-    const LossBuffers<T> b{at(Plan::loss_rows), at(Plan::d_loss_rows), at(Plan::logits), floats(Plan::losses),
-                           arena_.at<std::int32_t>(Plan::loss_index), arena_.at<std::int32_t>(Plan::labels),
-                           std::min(E::loss::chunk_rows, capacity_), context_.unpacked};
+    const LossBuffers<T> b{at(Plan::loss_rows),
+                           at(Plan::d_loss_rows),
+                           at(Plan::logits),
+                           floats(Plan::losses),
+                           arena_.at<std::int32_t>(Plan::loss_index),
+                           arena_.at<std::int32_t>(Plan::labels),
+                           std::min(E::loss::chunk_rows, capacity_),
+                           context_.unpacked};
     return loss_forward_backward(cpu_, n, model_.lm_head, at(Plan::final_norm), batch.labels.data() + first, scale, b,
                                  at(Plan::d_final), d_lm_head);
   }
@@ -325,13 +372,22 @@ class Trainer {
     float* d_lm_head = nullptr;
     if constexpr (E::tuning::trains_base) d_lm_head = gradients() + B::lm_head;
     const double loss = loss_of(batch, first, n, scale, d_lm_head);
-    BackwardBuffers<E> back{at(Plan::d_residual), at(Plan::d_norm), at(Plan::d_wide), at(Plan::d_wide2), at(Plan::d_q), at(Plan::d_k),
-                            at(Plan::d_v), at(Plan::d_context), at(Plan::d_rank), at(Plan::d_branch), floats(Plan::norm_partials),
+    BackwardBuffers<E> back{at(Plan::d_residual),
+                            at(Plan::d_norm),
+                            at(Plan::d_wide),
+                            at(Plan::d_wide2),
+                            at(Plan::d_q),
+                            at(Plan::d_k),
+                            at(Plan::d_v),
+                            at(Plan::d_context),
+                            at(Plan::d_rank),
+                            at(Plan::d_branch),
+                            floats(Plan::norm_partials),
                             gradients()};
     const T* last = layer(M::num_hidden_layers - 1).x_out;
     if constexpr (E::tuning::trains_base)
-      rms_norm_weight_backward(cpu_, n, C, last, final_rstd(), at(Plan::d_final), gradients() + B::norm, back.norm_partials,
-                               norm_chunk_rows);
+      rms_norm_weight_backward(cpu_, n, C, last, final_rstd(), at(Plan::d_final), gradients() + B::norm,
+                               back.norm_partials, norm_chunk_rows);
     rms_norm_backward(cpu_, n, C, last, C, model_.norm, final_rstd(), at(Plan::d_final), C, back.d_x, C, false);
     for (std::int64_t l = M::num_hidden_layers - 1; l >= 0; --l)
       layer_backward<E>(cpu_, context_, l, tokens_, layer(l), back, l > 0 || E::tuning::trains_base);
@@ -346,7 +402,8 @@ class Trainer {
       for (const Projection p : all_projections)
         if (E::adapter::targets(p))
           weight_row_squares(cpu_, model_.layers[static_cast<std::size_t>(l)][p],
-                             floats(Plan::dora_weight_square) + AdapterLayout<E>::output_offset(l, p), context_.unpacked);
+                             floats(Plan::dora_weight_square) + AdapterLayout<E>::output_offset(l, p),
+                             context_.unpacked);
   }
 
   // PEFT's defaults: A is kaiming_uniform with a = sqrt(5), which is U(-1/sqrt(in), 1/sqrt(in)); B is zero; m is ||W||.
@@ -358,7 +415,8 @@ class Trainer {
         if (!E::adapter::targets(q)) continue;
         const auto offsets = L::at(l, q);
         const std::int64_t in = in_features<M>(q), out = out_features<M>(q);
-        const RandomStream stream(options_.seed, Purpose::init_lora_a, 0, static_cast<std::uint32_t>(l * 8 + static_cast<std::int64_t>(q)));
+        const RandomStream stream(options_.seed, Purpose::init_lora_a, 0,
+                                  static_cast<std::uint32_t>(l * 8 + static_cast<std::int64_t>(q)));
         const float bound = 1 / std::sqrt(static_cast<float>(in));
         for (std::int64_t i = 0; i < E::adapter::r * in; ++i)
           p[offsets.a + i] = (2 * stream.uniform(static_cast<std::uint64_t>(i)) - 1) * bound;

@@ -1,6 +1,6 @@
 // 2. A Hugging Face model directory -> checked weights in the types in which an expert uses them.
-// Everything is checked before any arithmetic: config.json against the model policy, presence, shape and dtype of every tensor,
-// and that no number is NaN or infinite.
+// Everything is checked before any arithmetic: config.json against the model policy, presence, shape and dtype of every
+// tensor, and that no number is NaN or infinite.
 #pragma once
 #include <cstdint>
 #include <cstring>
@@ -46,11 +46,13 @@ std::vector<Error> check_config(const HfConfig& config, const std::string& file)
         return std::string(buffer);
       }
     };
-    found.emplace_back(config_differs, ErrorDetail{.file = file,
-                                                   .where = std::string("/") + key,
-                                                   .expected = text(compiled) + " (model " + std::string(M::name) + ")",
-                                                   .got = text(in_file),
-                                                   .fix = "Use the checkpoint of that model, or compile HfDecoder<...> with these sizes"});
+    found.emplace_back(
+        config_differs,
+        ErrorDetail{.file = file,
+                    .where = std::string("/") + key,
+                    .expected = text(compiled) + " (model " + std::string(M::name) + ")",
+                    .got = text(in_file),
+                    .fix = "Use the checkpoint of that model, or compile HfDecoder<...> with these sizes"});
   };
   compare("hidden_size", config.hidden_size, M::hidden_size);
   compare("num_hidden_layers", config.num_hidden_layers, M::num_hidden_layers);
@@ -96,8 +98,8 @@ inline float element(const TensorView& t, std::int64_t i) {
 
 }  // namespace detail
 
-// The base model of an expert. Tensors stay where the file maps them when their dtype is usable as it is (f32 and bf16 in
-// Compute<f32>, bf16 in Compute<bf16>); the rest is converted, or quantised tensor by tensor, once at load.
+// The base model of an expert. Tensors stay where the file maps them when their dtype is usable as it is (f32 and bf16
+// in Compute<f32>, bf16 in Compute<bf16>); the rest is converted, or quantised tensor by tensor, once at load.
 template <class E>
 class Weights {
  public:
@@ -141,7 +143,8 @@ class Weights {
     MatrixView view{.data = t.data, .out = t.shape[0], .in = t.shape[1]};
     const bool usable = t.dtype == DType::BF16 || (t.dtype == DType::F32 && std::is_same_v<T, float>);
     view.storage = t.dtype == DType::BF16 ? Storage::bf16 : Storage::f32;
-    if (usable && reinterpret_cast<std::uintptr_t>(t.data) % static_cast<std::uintptr_t>(bytes_of(t.dtype)) == 0) return view;
+    if (usable && reinterpret_cast<std::uintptr_t>(t.data) % static_cast<std::uintptr_t>(bytes_of(t.dtype)) == 0)
+      return view;
     T* out = reinterpret_cast<T*>(own(t.elements() * std::int64_t{sizeof(T)}));
     parallel_pieces(cpu, t.elements(), std::int64_t{1} << 16, [&](std::int64_t first, std::int64_t count) {
       for (std::int64_t i = first; i < first + count; ++i) out[i] = T(detail::element(t, i));
@@ -173,14 +176,16 @@ class Weights {
         const std::int64_t blocks = (n + block - 1) / block;
         auto* packed = reinterpret_cast<std::uint8_t*>(own((n + 1) / 2));
         auto* codes = reinterpret_cast<std::uint8_t*>(own(blocks));
-        auto* nested = reinterpret_cast<float*>(own((blocks + nested_block_size - 1) / nested_block_size * std::int64_t{sizeof(float)}));
+        auto* nested = reinterpret_cast<float*>(
+            own((blocks + nested_block_size - 1) / nested_block_size * std::int64_t{sizeof(float)}));
         std::vector<float> absmax(static_cast<std::size_t>(blocks));
         parallel_pieces(cpu, blocks, 64, [&](std::int64_t first, std::int64_t count) {
           float values[block];
           for (std::int64_t b = first; b < first + count; ++b) {
             const std::int64_t begin = b * block, size = std::min(block, n - begin);
             for (std::int64_t i = 0; i < size; ++i) values[i] = detail::element(t, begin + i);
-            reference::quantize_4bit_block(nf4_code, values, size, packed + begin / 2, absmax[static_cast<std::size_t>(b)]);
+            reference::quantize_4bit_block(nf4_code, values, size, packed + begin / 2,
+                                           absmax[static_cast<std::size_t>(b)]);
           }
         });
         view.storage = Storage::nf4;
@@ -226,9 +231,12 @@ std::vector<Error> check_model(const HfConfig& config, const Checkpoint& checkpo
 }
 
 template <class E>
-Weights<E> load_weights(const std::filesystem::path& directory, CpuDevice& device, const Limits& limits = default_limits) {
+Weights<E> load_weights(const std::filesystem::path& directory, CpuDevice& device,
+                        const Limits& limits = default_limits) {
   if constexpr (E::quant::kind == WeightKind::int4_affine)
-    throw Error(quantization_not_built, {.where = "/base_models/0/quantization", .got = std::string(E::quant::quantization), .fix = "Compile Int4Quant"});
+    throw Error(quantization_not_built, {.where = "/base_models/0/quantization",
+                                         .got = std::string(E::quant::quantization),
+                                         .fix = "Compile Int4Quant"});
   const auto config_file = directory / "config.json";
   HfConfig config = read_hf_config(config_file, limits);
   Checkpoint checkpoint = Checkpoint::open(directory, limits);

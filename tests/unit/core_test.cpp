@@ -1,18 +1,18 @@
+#include <cmath>
+#include <limits>
+#include "catch.hpp"
 #include "expert/core/dtype.hpp"
 #include "expert/core/error.hpp"
 #include "expert/core/limits.hpp"
 #include "expert/core/random.hpp"
 #include "expert/core/rows.hpp"
-#include "catch.hpp"
-#include <cmath>
-#include <limits>
 
 using namespace expert;
 
 TEST_CASE("bf16 rounds to nearest even and keeps NaN", "[dtype]") {
   CHECK(bf16(1.0f).bits == 0x3f80);
-  CHECK(bf16(1.00390625f).bits == 0x3f80);   // tie, even below
-  CHECK(bf16(1.01171875f).bits == 0x3f82);   // tie, even above
+  CHECK(bf16(1.00390625f).bits == 0x3f80);  // tie, even below
+  CHECK(bf16(1.01171875f).bits == 0x3f82);  // tie, even above
   CHECK(std::isnan(float(bf16(std::numeric_limits<float>::quiet_NaN()))));
   CHECK(std::isinf(float(bf16(3.4e38f))));
 }
@@ -32,7 +32,8 @@ TEST_CASE("Philox4x32-10 gives the published known answers", "[random]") {
 }
 
 TEST_CASE("an error is one sentence with its number, file, place and fix", "[error]") {
-  const Error error(ErrorCode{299, "an example is wrong"}, {.file = "a.json", .where = "/x", .expected = "1", .got = "2", .fix = "Use 1"});
+  const Error error(ErrorCode{299, "an example is wrong"},
+                    {.file = "a.json", .where = "/x", .expected = "1", .got = "2", .fix = "Use 1"});
   CHECK(std::string(error.what()) == "EXPERT-E299: an example is wrong. a.json, /x. Expected 1, got 2. Use 1.");
   CHECK(quoted("a\x01") == "\"a\\x01\"");
 }

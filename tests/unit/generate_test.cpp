@@ -54,7 +54,8 @@ TEST_CASE("sampled answers depend on the seed and the prompt, not on the batch o
     CpuDevice device(threads);
     const auto weights = load_weights<Small>(data / "model", device);
     options.seed = seed;
-    return ids_of(Generator<Small>(device, weights, nullptr, {.context_length = 32, .rows = rows}).generate(prompts, options));
+    return ids_of(
+        Generator<Small>(device, weights, nullptr, {.context_length = 32, .rows = rows}).generate(prompts, options));
   };
   const auto alone = run(1, 1, 7);
   CHECK(run(2, 4, 7) == alone);
@@ -84,9 +85,9 @@ TEST_CASE("a row ends at an end token, at the length, at the context, or when th
   CHECK(full[0].stop_reason == StopReason::context);
   CHECK(full[0].ids.size() == 16 - 3 + 1);  // the last token is chosen, not computed
 
-  const auto stopped = generator.generate({prompts.data(), 2}, options, [](std::size_t prompt, std::span<const std::int32_t> ids) {
-    return prompt != 1 || ids.size() < 2;
-  });
+  const auto stopped = generator.generate(
+      {prompts.data(), 2}, options,
+      [](std::size_t prompt, std::span<const std::int32_t> ids) { return prompt != 1 || ids.size() < 2; });
   CHECK(stopped[1].stop_reason == StopReason::callback);
   CHECK(stopped[1].ids.size() == 2);
   CHECK(stopped[0].ids == full[0].ids);
@@ -99,7 +100,9 @@ TEST_CASE("what cannot be generated from is refused", "[generate]") {
   CHECK(error_of([&] { Generator<Small>(device, weights, nullptr, {.context_length = 0}); }).code() == 310);
 
   Generator<Small> generator(device, weights, nullptr, {.context_length = 4});
-  const auto code_of = [&](const Prompts& p, const GenerateOptions& o) { return error_of([&] { generator.generate(p, o); }).code(); };
+  const auto code_of = [&](const Prompts& p, const GenerateOptions& o) {
+    return error_of([&] { generator.generate(p, o); }).code();
+  };
   CHECK(code_of({{}}, {}) == 311);
   CHECK(code_of({{1, 2, 3, 4, 5}}, {}) == 311);
   CHECK(code_of({{512}}, {}) == 311);

@@ -56,11 +56,12 @@ void scatter(Trainer<E>& trainer, float size) {
 template <class E>
 double loss_at(Trainer<E>& trainer, const TokenBatch& batch) {
   trainer.clear_gradients();
-  return trainer.accumulate(batch, 1 / static_cast<float>(batch.loss_tokens())) / static_cast<double>(batch.loss_tokens());
+  return trainer.accumulate(batch, 1 / static_cast<float>(batch.loss_tokens())) /
+         static_cast<double>(batch.loss_tokens());
 }
 
-// The largest gradient of each tensor against the central difference of the loss. DoRA's norm is a constant in backward, so
-// with DoRA only the magnitudes have a gradient that the loss shows.
+// The largest gradient of each tensor against the central difference of the loss. DoRA's norm is a constant in
+// backward, so with DoRA only the magnitudes have a gradient that the loss shows.
 template <class E>
 void check_gradients(Trainer<E>& trainer, const TokenBatch& batch) {
   loss_at(trainer, batch);
@@ -68,7 +69,8 @@ void check_gradients(Trainer<E>& trainer, const TokenBatch& batch) {
   for (const NamedSlice& slice : Trainer<E>::slices()) {
     if (E::adapter::is_dora && !slice.name.ends_with("magnitude_vector")) continue;
     const auto begin = gradients.begin() + slice.offset;
-    const auto at = std::max_element(begin, begin + slice.size, [](float a, float b) { return std::abs(a) < std::abs(b); });
+    const auto at =
+        std::max_element(begin, begin + slice.size, [](float a, float b) { return std::abs(a) < std::abs(b); });
     float& p = trainer.parameters()[at - gradients.begin()];
     const float before = p, h = 4e-3f;
     p = before + h;
@@ -99,7 +101,9 @@ TEST_CASE("gradients with dropout are those of the loss with the same masks", "[
     check_gradients(trainer, batch);
   };
   SECTION("LoRA on all seven targets") { run(std::type_identity<Small<LoRA<4, 8, AllSevenTargets>>>{}, 0.3f); }
-  SECTION("DoRA with its second base product") { run(std::type_identity<Small<DoRAWithDropout<4, 8, AllSevenTargets>>>{}, 0.3f); }
+  SECTION("DoRA with its second base product") {
+    run(std::type_identity<Small<DoRAWithDropout<4, 8, AllSevenTargets>>>{}, 0.3f);
+  }
   SECTION("without dropout") { run(std::type_identity<Small<LoRA<4, 8, AllSevenTargets>>>{}, 0.0f); }
   SECTION("the same policy at dropout 0") { run(std::type_identity<Small<DoRAWithDropout<4>>>{}, 0.0f); }
 }
@@ -258,7 +262,9 @@ TEST_CASE("batches that cannot be trained on are refused and change nothing", "[
   const auto weights = load_weights<Small<>>(model_directory, device);
   Trainer<Small<>> trainer(device, weights, {});
   const std::vector<float> before(trainer.parameters(), trainer.parameters() + trainable_parameters<Small<>>);
-  const auto code_of = [&](const TokenBatch& batch) { return error_of([&] { trainer.step({&batch, 1}, 1e-3); }).code(); };
+  const auto code_of = [&](const TokenBatch& batch) {
+    return error_of([&] { trainer.step({&batch, 1}, 1e-3); }).code();
+  };
 
   TokenBatch batch = batch_of_documents(2);
   batch.row_begin = {0, batch.tokens()};

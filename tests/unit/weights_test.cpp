@@ -29,7 +29,8 @@ struct Model {
   std::vector<std::vector<std::byte>> own;
 
   explicit Model(std::filesystem::path d) : directory(std::move(d)) {
-    for (const TensorView& t : file.tensors()) tensors.push_back({t.name, t.dtype, t.shape, {t.data, static_cast<std::size_t>(t.bytes)}});
+    for (const TensorView& t : file.tensors())
+      tensors.push_back({t.name, t.dtype, t.shape, {t.data, static_cast<std::size_t>(t.bytes)}});
   }
   TensorData& operator[](const std::string& name) {
     return *std::find_if(tensors.begin(), tensors.end(), [&](const TensorData& t) { return t.name == name; });
@@ -134,7 +135,8 @@ TEST_CASE("f32, bf16 and f16 checkpoints hold the same numbers in f32", "[weight
     const float y = float(bf16(std::abs(x) < 0x1p-14f ? 0.0f : x));
     const auto bits = std::bit_cast<std::uint32_t>(y);
     if (y == 0) return f16{};
-    return f16::from_bits(static_cast<std::uint16_t>((bits >> 16 & 0x8000u) | (((bits >> 23 & 0xffu) - 112u) << 10) | (bits >> 13 & 0x3ffu)));
+    return f16::from_bits(static_cast<std::uint16_t>((bits >> 16 & 0x8000u) | (((bits >> 23 & 0xffu) - 112u) << 10) |
+                                                     (bits >> 13 & 0x3ffu)));
   });
   const std::vector<float> expected = flat(f32_model.write());
   CHECK(flat(bf16_model.write()) == expected);
@@ -151,7 +153,9 @@ TEST_CASE("an adapter is read back as it was written", "[adapter_file]") {
   const std::vector<float> adapter = load_adapter<Small<>>(data / "dora_r12");
   save_adapter<Small<>>(adapter.data(), temp.path() / "new" / "folder", "model");
   CHECK(load_adapter<Small<>>(temp.path() / "new" / "folder") == adapter);
-  CHECK(error_of([&] { save_adapter<Small<>>(adapter.data(), temp.path() / "new/folder/adapter_config.json/x", "model"); }).code() == 203);
+  CHECK(error_of([&] {
+          save_adapter<Small<>>(adapter.data(), temp.path() / "new/folder/adapter_config.json/x", "model");
+        }).code() == 203);
 }
 
 TEST_CASE("an adapter of another kind is refused, every difference at once", "[adapter_file]") {
@@ -175,7 +179,8 @@ TEST_CASE("adapter tensors that are missing, extra, misshapen or not finite are 
   const SafetensorsFile file(data / "dora_r12/adapter_model.safetensors");
   std::filesystem::copy_file(data / "dora_r12/adapter_config.json", temp.path() / "adapter_config.json");
   std::vector<TensorData> tensors;
-  for (const TensorView& t : file.tensors()) tensors.push_back({t.name, t.dtype, t.shape, {t.data, static_cast<std::size_t>(t.bytes)}});
+  for (const TensorView& t : file.tensors())
+    tensors.push_back({t.name, t.dtype, t.shape, {t.data, static_cast<std::size_t>(t.bytes)}});
   const std::string name = "base_model.model.model.layers.1.mlp.up_proj.lora_B.weight";
   const auto at = std::find_if(tensors.begin(), tensors.end(), [&](const TensorData& t) { return t.name == name; });
   REQUIRE(at != tensors.end());

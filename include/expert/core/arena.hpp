@@ -23,7 +23,9 @@ struct Region {
 };
 
 inline constexpr std::int64_t arena_alignment = 64;
-constexpr std::int64_t aligned(std::int64_t bytes) { return (bytes + arena_alignment - 1) / arena_alignment * arena_alignment; }
+constexpr std::int64_t aligned(std::int64_t bytes) {
+  return (bytes + arena_alignment - 1) / arena_alignment * arena_alignment;
+}
 
 // Sum of the regions as the arena lays them out.
 constexpr std::int64_t total_bytes(std::span<const Region> regions) {
@@ -33,8 +35,8 @@ constexpr std::int64_t total_bytes(std::span<const Region> regions) {
 }
 
 // Memory comes from mmap, so untouched regions cost nothing and what is touched reads as zero.
-// `guarded` is for tests that prove the plan: every region ends at a page without access, begins after one, and is filled
-// with 0xff (a NaN in f32 and bf16), so that reading before writing and writing outside both show.
+// `guarded` is for tests that prove the plan: every region ends at a page without access, begins after one, and is
+// filled with 0xff (a NaN in f32 and bf16), so that reading before writing and writing outside both show.
 class Arena {
  public:
   enum class Layout { packed, guarded };
@@ -52,8 +54,9 @@ class Arena {
       at += size;
     }
     mapped_ = at + page;
-    void* memory = mmap(nullptr, static_cast<std::size_t>(mapped_), layout == Layout::guarded ? PROT_NONE : PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void* memory =
+        mmap(nullptr, static_cast<std::size_t>(mapped_), layout == Layout::guarded ? PROT_NONE : PROT_READ | PROT_WRITE,
+             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (memory == MAP_FAILED) throw std::bad_alloc();
     base_ = static_cast<std::byte*>(memory);
     if (layout != Layout::guarded) return;
@@ -68,8 +71,11 @@ class Arena {
     if (base_ != nullptr) munmap(base_, static_cast<std::size_t>(mapped_));
   }
   Arena(Arena&& other) noexcept
-      : layout_(other.layout_), base_(std::exchange(other.base_, nullptr)), mapped_(other.mapped_),
-        offsets_(std::move(other.offsets_)), sizes_(std::move(other.sizes_)) {}
+      : layout_(other.layout_),
+        base_(std::exchange(other.base_, nullptr)),
+        mapped_(other.mapped_),
+        offsets_(std::move(other.offsets_)),
+        sizes_(std::move(other.sizes_)) {}
   Arena& operator=(Arena&&) = delete;
 
   template <class T>

@@ -1,4 +1,5 @@
-// What flows from tokens to the trainer: a flat list of tokens with, for each, what it may see and what it should predict.
+// What flows from tokens to the trainer: a flat list of tokens with, for each, what it may see and what it should
+// predict.
 #pragma once
 #include <cstdint>
 #include <vector>
@@ -18,7 +19,8 @@ struct KeyRanges {
 };
 
 // One micro-batch: `rows` packed rows of at most `row_length` tokens, concatenated without padding between them.
-// Token i predicts labels[i] (already shifted: the id of token i + 1 of its document), or nothing where it is ignore_index.
+// Token i predicts labels[i] (already shifted: the id of token i + 1 of its document), or nothing where it is
+// ignore_index.
 struct TokenBatch {
   std::vector<std::int32_t> input_ids, positions, labels;  // (T)
   std::vector<KeyRanges> keys;                             // (T)

@@ -35,7 +35,8 @@ struct f16 {
   std::uint16_t bits = 0;
   f16() = default;
   constexpr operator float() const {
-    const std::uint32_t sign = std::uint32_t{bits & 0x8000u} << 16, exponent = (bits >> 10) & 0x1fu, fraction = bits & 0x3ffu;
+    const std::uint32_t sign = std::uint32_t{bits & 0x8000u} << 16, exponent = (bits >> 10) & 0x1fu,
+                        fraction = bits & 0x3ffu;
     if (exponent == 0x1fu) return std::bit_cast<float>(sign | 0x7f800000u | (fraction << 13));
     if (exponent != 0) return std::bit_cast<float>(sign | ((exponent + 112u) << 23) | (fraction << 13));
     const float value = static_cast<float>(fraction) * 0x1p-24f;  // subnormal or zero
@@ -53,10 +54,25 @@ enum class DType : std::uint8_t { BOOL, U8, I8, I16, U16, F16, BF16, I32, U32, F
 
 constexpr std::int64_t bytes_of(DType t) {
   switch (t) {
-    case DType::BOOL: case DType::U8: case DType::I8: case DType::F8_E4M3: case DType::F8_E5M2: return 1;
-    case DType::I16: case DType::U16: case DType::F16: case DType::BF16: return 2;
-    case DType::I32: case DType::U32: case DType::F32: return 4;
-    case DType::F64: case DType::I64: case DType::U64: return 8;
+    case DType::BOOL:
+    case DType::U8:
+    case DType::I8:
+    case DType::F8_E4M3:
+    case DType::F8_E5M2:
+      return 1;
+    case DType::I16:
+    case DType::U16:
+    case DType::F16:
+    case DType::BF16:
+      return 2;
+    case DType::I32:
+    case DType::U32:
+    case DType::F32:
+      return 4;
+    case DType::F64:
+    case DType::I64:
+    case DType::U64:
+      return 8;
   }
   return 0;
 }
@@ -66,14 +82,22 @@ constexpr std::string_view name_of(DType t) {
   return names[static_cast<int>(t)];
 }
 
-template <class T> inline constexpr DType dtype_of = DType::F32;
-template <> inline constexpr DType dtype_of<bf16> = DType::BF16;
-template <> inline constexpr DType dtype_of<f16> = DType::F16;
-template <> inline constexpr DType dtype_of<std::uint8_t> = DType::U8;
-template <> inline constexpr DType dtype_of<std::int8_t> = DType::I8;
-template <> inline constexpr DType dtype_of<std::int32_t> = DType::I32;
-template <> inline constexpr DType dtype_of<std::int64_t> = DType::I64;
-template <> inline constexpr DType dtype_of<double> = DType::F64;
+template <class T>
+inline constexpr DType dtype_of = DType::F32;
+template <>
+inline constexpr DType dtype_of<bf16> = DType::BF16;
+template <>
+inline constexpr DType dtype_of<f16> = DType::F16;
+template <>
+inline constexpr DType dtype_of<std::uint8_t> = DType::U8;
+template <>
+inline constexpr DType dtype_of<std::int8_t> = DType::I8;
+template <>
+inline constexpr DType dtype_of<std::int32_t> = DType::I32;
+template <>
+inline constexpr DType dtype_of<std::int64_t> = DType::I64;
+template <>
+inline constexpr DType dtype_of<double> = DType::F64;
 
 }  // namespace v0
 }  // namespace expert

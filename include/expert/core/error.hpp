@@ -1,11 +1,12 @@
 // What went wrong -> one sentence with its number: the only exception type of the library.
 //
-//   EXPERT-E221: safetensors header is not valid. model.safetensors, offset 8. Expected a JSON object, got "[". Save it again.
+//   EXPERT-E221: safetensors header is not valid. model.safetensors, offset 8. Expected a JSON object, got "[". Save it
+//   again.
 //
-// A module declares its codes beside the code that throws them (`inline constexpr ErrorCode x{221, "..."};`); the number has
-// one row in docs/errors.md and one test. Numbers: 0xx compile time, 1xx manifest against type, 20x input/output, 21x JSON,
-// 22x safetensors, 23x model directory, 24x tokenizer and chat template, 25x datasets, 26x adapters, 27x checkpoints,
-// 30x training, 31x generation, 40x command line.
+// A module declares its codes beside the code that throws them (`inline constexpr ErrorCode x{221, "..."};`); the
+// number has one row in docs/errors.md and one test. Numbers: 0xx compile time, 1xx manifest against type, 20x
+// input/output, 21x JSON, 22x safetensors, 23x model directory, 24x tokenizer and chat template, 25x datasets, 26x
+// adapters, 27x checkpoints, 30x training, 31x generation, 40x command line.
 #pragma once
 #include <cstdio>
 #include <exception>

@@ -10,8 +10,8 @@ inline namespace v0 {
 struct Limits {
   std::int64_t json_depth = 64;
   std::int64_t manifest_bytes = std::int64_t{1} << 20;
-  std::int64_t config_bytes = std::int64_t{1} << 20;       // config.json, generation_config.json, adapter_config.json
-  std::int64_t index_bytes = std::int64_t{16} << 20;       // model.safetensors.index.json
+  std::int64_t config_bytes = std::int64_t{1} << 20;  // config.json, generation_config.json, adapter_config.json
+  std::int64_t index_bytes = std::int64_t{16} << 20;  // model.safetensors.index.json
   std::int64_t tokenizer_bytes = std::int64_t{64} << 20;
   std::int64_t safetensors_header_bytes = std::int64_t{16} << 20;
   std::int64_t safetensors_rank = 8;

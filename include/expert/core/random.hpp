@@ -1,5 +1,5 @@
-// Counter-based random numbers: the value depends on the key and the counter only, so thread count and order cannot matter
-// and a checkpoint has no generator state to lose. Philox4x32-10 (Salmon et al., SC'11).
+// Counter-based random numbers: the value depends on the key and the counter only, so thread count and order cannot
+// matter and a checkpoint has no generator state to lose. Philox4x32-10 (Salmon et al., SC'11).
 #pragma once
 #include <array>
 #include <cmath>
@@ -30,12 +30,14 @@ class RandomStream {
   constexpr RandomStream(std::uint64_t seed, Purpose purpose, std::uint32_t step = 0, std::uint32_t layer = 0)
       : seed_(seed), step_(step), tag_(layer * 64u + static_cast<std::uint32_t>(purpose)) {}
   constexpr std::uint32_t bits(std::uint64_t i) const {
-    const auto block = philox({static_cast<std::uint32_t>(i >> 2), static_cast<std::uint32_t>(i >> 34), step_, tag_}, seed_);
+    const auto block =
+        philox({static_cast<std::uint32_t>(i >> 2), static_cast<std::uint32_t>(i >> 34), step_, tag_}, seed_);
     return block[i & 3];
   }
   constexpr float uniform(std::uint64_t i) const { return static_cast<float>(bits(i) >> 8) * 0x1p-24f; }  // [0, 1)
-  double normal(std::uint64_t i) const {                                                                   // Box-Muller
-    const double u = (static_cast<double>(bits(2 * i)) + 0.5) * 0x1p-32, v = static_cast<double>(bits(2 * i + 1)) * 0x1p-32;
+  double normal(std::uint64_t i) const {                                                                  // Box-Muller
+    const double u = (static_cast<double>(bits(2 * i)) + 0.5) * 0x1p-32,
+                 v = static_cast<double>(bits(2 * i + 1)) * 0x1p-32;
     return std::sqrt(-2 * std::log(u)) * std::cos(6.283185307179586 * v);
   }
   // Unbiased enough for shuffles: n is far below 2^32 (Lemire's multiply-shift).

@@ -16,7 +16,9 @@ struct Rows {
 
   EXPERT_HOST_DEVICE constexpr T* operator[](std::int64_t row) const { return data + row * C; }
   EXPERT_HOST_DEVICE constexpr std::int64_t size() const { return rows * C; }
-  EXPERT_HOST_DEVICE constexpr Rows slice(std::int64_t first, std::int64_t count) const { return {data + first * C, count}; }
+  EXPERT_HOST_DEVICE constexpr Rows slice(std::int64_t first, std::int64_t count) const {
+    return {data + first * C, count};
+  }
   EXPERT_HOST_DEVICE constexpr operator Rows<const T, C>() const
     requires(!std::is_const_v<T>)
   {

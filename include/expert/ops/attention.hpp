@@ -1,7 +1,7 @@
 // attention: rotated queries, keys, values and their key ranges -> context, with the log-sum-exp for the backward pass.
 //   s_j = scale * q . k_j over the keys j in [p0, p1) and [d0, d1),  p = softmax(s),  out = sum_j p_j v_j
-// Grouped-query: head h reads key head h / (heads / kv_heads). One pass with an online softmax (Milakov and Gimelshein, 2018):
-// the probabilities are never stored. A token without keys gives zeros and takes no gradient.
+// Grouped-query: head h reads key head h / (heads / kv_heads). One pass with an online softmax (Milakov and Gimelshein,
+// 2018): the probabilities are never stored. A token without keys gives zeros and takes no gradient.
 #pragma once
 #include <cmath>
 #include <cstdint>
@@ -35,8 +35,8 @@ namespace reference {
 // q, out: (queries, heads * head_dim) rows of the given strides; k, v: (keys, kv_heads * head_dim) rows of kv_stride;
 // lse: (queries, heads), minus infinity where a query has no key.
 template <class T>
-void attention_forward(std::int64_t queries, std::int64_t heads, std::int64_t kv_heads, std::int64_t head_dim, float scale,
-                       const T* q, std::int64_t q_stride, const T* k, const T* v, std::int64_t kv_stride,
+void attention_forward(std::int64_t queries, std::int64_t heads, std::int64_t kv_heads, std::int64_t head_dim,
+                       float scale, const T* q, std::int64_t q_stride, const T* k, const T* v, std::int64_t kv_stride,
                        const KeyRanges* keys, T* out, std::int64_t out_stride, float* lse) noexcept {
   for (std::int64_t t = 0; t < queries; ++t) {
     for (std::int64_t h = 0; h < heads; ++h) {
@@ -64,20 +64,22 @@ void attention_forward(std::int64_t queries, std::int64_t heads, std::int64_t kv
 }
 
 // d_q is written; d_k and d_v (keys_count rows of d_kv_stride) are written too, zero where no query looks.
-//   p = exp(s - lse),  d_v_j = sum p d_out,  d_s = p (d_out . v_j - d_out . out),  d_q = scale sum_j d_s k_j,  d_k_j = scale sum d_s q
+//   p = exp(s - lse),  d_v_j = sum p d_out,  d_s = p (d_out . v_j - d_out . out),  d_q = scale sum_j d_s k_j,  d_k_j =
+//   scale sum d_s q
 // Sums over queries run in f32 and are rounded to T once: one key row at a time, so that no f32 copy of d_k is needed.
 template <class T>
 void attention_backward(std::int64_t queries, std::int64_t keys_count, std::int64_t heads, std::int64_t kv_heads,
                         std::int64_t head_dim, float scale, const T* q, std::int64_t q_stride, const T* k, const T* v,
                         std::int64_t kv_stride, const KeyRanges* keys, const T* out, std::int64_t out_stride,
-                        const float* lse, const T* d_out, std::int64_t d_out_stride, T* d_q, std::int64_t d_q_stride, T* d_k,
-                        T* d_v, std::int64_t d_kv_stride) noexcept {
+                        const float* lse, const T* d_out, std::int64_t d_out_stride, T* d_q, std::int64_t d_q_stride,
+                        T* d_k, T* d_v, std::int64_t d_kv_stride) noexcept {
   const std::int64_t group = heads / kv_heads;
   const auto d_score = [&](std::int64_t t, std::int64_t h, std::int64_t j, float& p) {
     const std::int64_t kv = h / group * head_dim, at = h * head_dim;
     const T* go = d_out + t * d_out_stride + at;
     p = std::exp(scale * detail::dot(head_dim, q + t * q_stride + at, k + j * kv_stride + kv) - lse[t * heads + h]);
-    return p * (detail::dot(head_dim, go, v + j * kv_stride + kv) - detail::dot(head_dim, go, out + t * out_stride + at));
+    return p *
+           (detail::dot(head_dim, go, v + j * kv_stride + kv) - detail::dot(head_dim, go, out + t * out_stride + at));
   };
   for (std::int64_t t = 0; t < queries; ++t) {
     for (std::int64_t h = 0; h < heads; ++h) {

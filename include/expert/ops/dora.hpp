@@ -1,6 +1,6 @@
 // dora: W, A, B and the magnitude m -> the column scale c = m / ||W + s B A|| of each output, and the gradient of m.
-//   y = c * (x W^T + s (x A^T) B^T).  The norm is a constant in the backward pass, as in PEFT (and section 4.3 of the paper,
-//   arXiv 2402.09353). It is taken in the factored form, so that nothing of W's size is written:
+//   y = c * (x W^T + s (x A^T) B^T).  The norm is a constant in the backward pass, as in PEFT (and section 4.3 of the
+//   paper, arXiv 2402.09353). It is taken in the factored form, so that nothing of W's size is written:
 //   ||w_i + s b_i A||^2 = ||w_i||^2 + 2 s (W A^T)_i . b_i + s^2 b_i (A A^T) b_i^T
 #pragma once
 #include <cmath>
@@ -15,8 +15,8 @@ namespace reference {
 
 // w_square: (out) row sums of W^2; w_a: (out, r) = W A^T; a_a: (r, r) = A A^T; b: (out, r); norm, c: (out).
 // The three terms are combined in f64: they cancel when s B A is close to -W.
-inline void dora_scale(std::int64_t out, std::int64_t r, float s, const float* w_square, const float* w_a, const float* a_a,
-                       const float* b, const float* magnitude, float* norm, float* c) noexcept {
+inline void dora_scale(std::int64_t out, std::int64_t r, float s, const float* w_square, const float* w_a,
+                       const float* a_a, const float* b, const float* magnitude, float* norm, float* c) noexcept {
   for (std::int64_t i = 0; i < out; ++i) {
     double square = double{w_square[i]};
     for (std::int64_t p = 0; p < r; ++p) {
@@ -32,8 +32,8 @@ inline void dora_scale(std::int64_t out, std::int64_t r, float s, const float* w
 // d_y: (rows, cols) gradient of y = c * z; d_z = c * d_y may alias it; d_magnitude[j] += sum_t d_y z / norm.
 // z, d_y, d_z share one row stride: a caller may split the columns over threads.
 template <class T>
-void dora_backward(std::int64_t rows, std::int64_t cols, std::int64_t stride, const T* z, const float* c, const float* norm,
-                   const T* d_y, T* d_z, float* d_magnitude) noexcept {
+void dora_backward(std::int64_t rows, std::int64_t cols, std::int64_t stride, const T* z, const float* c,
+                   const float* norm, const T* d_y, T* d_z, float* d_magnitude) noexcept {
   for (std::int64_t t = 0; t < rows; ++t) {
     for (std::int64_t j = 0; j < cols; ++j) {
       const float dy = float(d_y[t * stride + j]);

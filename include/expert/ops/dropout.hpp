@@ -1,5 +1,6 @@
-// dropout: rows -> rows with a share of elements zero and the rest divided by 1 - p (inverted dropout, as torch.nn.Dropout).
-// The mask is a function of (seed, step, layer and projection, element): the backward pass draws it again.
+// dropout: rows -> rows with a share of elements zero and the rest divided by 1 - p (inverted dropout, as
+// torch.nn.Dropout). The mask is a function of (seed, step, layer and projection, element): the backward pass draws it
+// again.
 #pragma once
 #include <cstdint>
 
@@ -24,7 +25,8 @@ namespace reference {
 
 // dropped = mask * x; with rest given also rest = x - dropped (what DoRA's first base product still needs).
 template <class T>
-void dropout_forward(std::int64_t rows, std::int64_t cols, const DropoutMask& mask, const T* x, T* dropped, T* rest) noexcept {
+void dropout_forward(std::int64_t rows, std::int64_t cols, const DropoutMask& mask, const T* x, T* dropped,
+                     T* rest) noexcept {
   for (std::int64_t t = 0; t < rows; ++t)
     for (std::int64_t c = 0; c < cols; ++c) {
       const std::int64_t i = t * cols + c;
@@ -35,7 +37,8 @@ void dropout_forward(std::int64_t rows, std::int64_t cols, const DropoutMask& ma
 
 // d_x += mask * d_dropped
 template <class T>
-void dropout_backward(std::int64_t rows, std::int64_t cols, const DropoutMask& mask, const T* d_dropped, T* d_x) noexcept {
+void dropout_backward(std::int64_t rows, std::int64_t cols, const DropoutMask& mask, const T* d_dropped,
+                      T* d_x) noexcept {
   for (std::int64_t t = 0; t < rows; ++t)
     for (std::int64_t c = 0; c < cols; ++c) {
       const std::int64_t i = t * cols + c;

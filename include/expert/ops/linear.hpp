@@ -19,9 +19,9 @@ struct MatrixView {
   const void* data = nullptr;
   std::int64_t out = 0, in = 0;
   Storage storage = Storage::f32;
-  std::int64_t block_size = 0;          // nf4
-  BlockScales scales = {};              // nf4
-  const float* row_absmax = nullptr;    // int8
+  std::int64_t block_size = 0;        // nf4
+  BlockScales scales = {};            // nf4
+  const float* row_absmax = nullptr;  // int8
 };
 
 namespace reference {

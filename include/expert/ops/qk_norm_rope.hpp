@@ -21,7 +21,8 @@ struct RopeTable {
 
 namespace reference {
 
-// z: (tokens, heads * head_dim); out row of token t is out_rows[t] when given (a KV cache), else t; rstd: (tokens, heads).
+// z: (tokens, heads * head_dim); out row of token t is out_rows[t] when given (a KV cache), else t; rstd: (tokens,
+// heads).
 template <class T>
 void qk_norm_rope_forward(std::int64_t tokens, std::int64_t heads, std::int64_t head_dim, float eps, const T* z,
                           const float* c, const T* weight, RopeTable table, const std::int32_t* positions, T* out,
@@ -33,7 +34,9 @@ void qk_norm_rope_forward(std::int64_t tokens, std::int64_t heads, std::int64_t 
     for (std::int64_t h = 0; h < heads; ++h) {
       const T* in = z + t * width + h * head_dim;
       const float* scale_in = c != nullptr ? c + h * head_dim : nullptr;
-      const auto y = [&](std::int64_t d) { return scale_in != nullptr ? float(T(float(in[d]) * scale_in[d])) : float(in[d]); };
+      const auto y = [&](std::int64_t d) {
+        return scale_in != nullptr ? float(T(float(in[d]) * scale_in[d])) : float(in[d]);
+      };
       float sum = 0;
       for (std::int64_t d = 0; d < head_dim; ++d) sum += y(d) * y(d);
       const float scale = 1 / std::sqrt(sum / static_cast<float>(head_dim) + eps);
@@ -57,7 +60,9 @@ void qk_norm_rope_backward(std::int64_t tokens, std::int64_t heads, std::int64_t
     for (std::int64_t h = 0; h < heads; ++h) {
       const T* in = z + t * width + h * head_dim;
       const float* scale_in = c != nullptr ? c + h * head_dim : nullptr;
-      const auto y = [&](std::int64_t d) { return scale_in != nullptr ? float(T(float(in[d]) * scale_in[d])) : float(in[d]); };
+      const auto y = [&](std::int64_t d) {
+        return scale_in != nullptr ? float(T(float(in[d]) * scale_in[d])) : float(in[d]);
+      };
       T* g = d_out + t * width + h * head_dim;
       const float scale = rstd[t * heads + h];
       float dot = 0;

@@ -14,8 +14,8 @@ namespace reference {
 
 // x, out: (rows, cols) with strides in elements; weight: (cols); rstd: (rows), kept for the backward pass.
 template <class T>
-void rms_norm_forward(std::int64_t rows, std::int64_t cols, float eps, const T* x, std::int64_t x_stride, const T* weight,
-                      T* out, std::int64_t out_stride, float* rstd) noexcept {
+void rms_norm_forward(std::int64_t rows, std::int64_t cols, float eps, const T* x, std::int64_t x_stride,
+                      const T* weight, T* out, std::int64_t out_stride, float* rstd) noexcept {
   for (std::int64_t t = 0; t < rows; ++t) {
     const T* in = x + t * x_stride;
     T* y = out + t * out_stride;

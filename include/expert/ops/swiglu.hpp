@@ -14,8 +14,8 @@ namespace reference {
 
 // All: (rows, cols), contiguous; c_gate, c_up: (cols) or null.
 template <class T>
-void swiglu_forward(std::int64_t rows, std::int64_t cols, const T* gate, const float* c_gate, const T* up, const float* c_up,
-                    T* out) noexcept {
+void swiglu_forward(std::int64_t rows, std::int64_t cols, const T* gate, const float* c_gate, const T* up,
+                    const float* c_up, T* out) noexcept {
   for (std::int64_t t = 0; t < rows; ++t) {
     for (std::int64_t j = 0; j < cols; ++j) {
       const std::int64_t i = t * cols + j;
@@ -28,8 +28,8 @@ void swiglu_forward(std::int64_t rows, std::int64_t cols, const T* gate, const f
 
 // d_gate, d_up: gradients of g and u (after their scales). d_gate may alias d_out.
 template <class T>
-void swiglu_backward(std::int64_t rows, std::int64_t cols, const T* gate, const float* c_gate, const T* up, const float* c_up,
-                     const T* d_out, T* d_gate, T* d_up) noexcept {
+void swiglu_backward(std::int64_t rows, std::int64_t cols, const T* gate, const float* c_gate, const T* up,
+                     const float* c_up, const T* d_out, T* d_gate, T* d_up) noexcept {
   for (std::int64_t t = 0; t < rows; ++t) {
     for (std::int64_t j = 0; j < cols; ++j) {
       const std::int64_t i = t * cols + j;

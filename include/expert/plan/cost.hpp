@@ -8,8 +8,8 @@
 namespace expert {
 inline namespace v0 {
 
-// Multiplications and additions of the model alone, as papers count them: no recompute, no norms. A frozen base takes no
-// product for its weight gradients, and its first layer none for the input of q, k and v.
+// Multiplications and additions of the model alone, as papers count them: no recompute, no norms. A frozen base takes
+// no product for its weight gradients, and its first layer none for the input of q, k and v.
 //   tokens, loss_tokens: of the step; document_length: mean, for causal attention within documents
 template <class E>
 constexpr double training_flops(std::int64_t tokens, std::int64_t loss_tokens, std::int64_t document_length) {
@@ -21,10 +21,12 @@ constexpr double training_flops(std::int64_t tokens, std::int64_t loss_tokens, s
   double below_first = 0;
   if (!full)
     for (const P p : {P::q_proj, P::k_proj, P::v_proj}) below_first += real(in_features<M>(p) * out_features<M>(p));
-  const double weights = 2 * (linear * (full ? 3 : 2) - below_first) * real(tokens) + 2 * head * (full ? 3 : 2) * real(loss_tokens);
+  const double weights =
+      2 * (linear * (full ? 3 : 2) - below_first) * real(tokens) + 2 * head * (full ? 3 : 2) * real(loss_tokens);
   const double adapter = 6 * real(full ? 0 : adapter_parameters<M, typename E::adapter>()) * real(tokens);
   // Forward: Q K^T and P V over half of L x L; backward: five products of that size.
-  const double attention = 7 * real(M::num_hidden_layers * M::num_attention_heads * M::head_dim) * real(document_length) * real(tokens);
+  const double attention =
+      7 * real(M::num_hidden_layers * M::num_attention_heads * M::head_dim) * real(document_length) * real(tokens);
   return weights + adapter + attention;
 }
 

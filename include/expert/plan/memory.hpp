@@ -20,9 +20,9 @@ template <class E>
 struct Sizes {
   using M = typename E::model;
   using T = typename E::compute::type;
-  static constexpr std::int64_t t = sizeof(T), f = sizeof(float), C = M::hidden_size, F = M::intermediate_size, V = M::vocab_size,
-                                L = M::num_hidden_layers, H = M::num_attention_heads, K = M::num_key_value_heads, D = M::head_dim,
-                                Q = H * D, KV = K * D, R = E::adapter::r;
+  static constexpr std::int64_t t = sizeof(T), f = sizeof(float), C = M::hidden_size, F = M::intermediate_size,
+                                V = M::vocab_size, L = M::num_hidden_layers, H = M::num_attention_heads,
+                                K = M::num_key_value_heads, D = M::head_dim, Q = H * D, KV = K * D, R = E::adapter::r;
   static constexpr bool adapts = E::tuning::trains_adapter && R > 0;
   static constexpr std::int64_t targets = [] {
     std::int64_t n = 0;
@@ -30,7 +30,7 @@ struct Sizes {
     return n;
   }();
   static constexpr std::int64_t max_out = std::max({Q, F, C}), max_in = max_out;
-  static constexpr std::int64_t max_matrix = std::max({C * Q, C * F});
+  static constexpr std::int64_t max_matrix = std::max({C * Q, C* F});
   // One dequantised matrix: quantised weights are unpacked before each product.
   static constexpr std::int64_t unpacked_matrix = E::quant::bits == 16 ? 0 : max_matrix * t;
 };
@@ -40,11 +40,60 @@ struct Sizes {
 template <class E>
 struct TrainingPlan {
   enum : std::size_t {
-    parameters, gradients, first_moment, second_moment, compute_copy, dora_norm, dora_scale, dora_weight_square, dora_product,
-    residual, residual_mid, input_norm, q, k, v, q_rotated, k_rotated, v_scaled, context, o, post_norm, gate, up, activation, down,
-    rank_rows, dropout_branch, row_statistics, log_sum_exp, final_norm, loss_rows, d_loss_rows, logits, losses, loss_index, labels,
-    d_final, d_residual, d_norm, d_wide, d_wide2, d_q, d_k, d_v, d_context, d_rank, d_branch, dropped, dropped_rest, norm_partials,
-    unpacked_weights, rope_tables, key_ranges, count
+    parameters,
+    gradients,
+    first_moment,
+    second_moment,
+    compute_copy,
+    dora_norm,
+    dora_scale,
+    dora_weight_square,
+    dora_product,
+    residual,
+    residual_mid,
+    input_norm,
+    q,
+    k,
+    v,
+    q_rotated,
+    k_rotated,
+    v_scaled,
+    context,
+    o,
+    post_norm,
+    gate,
+    up,
+    activation,
+    down,
+    rank_rows,
+    dropout_branch,
+    row_statistics,
+    log_sum_exp,
+    final_norm,
+    loss_rows,
+    d_loss_rows,
+    logits,
+    losses,
+    loss_index,
+    labels,
+    d_final,
+    d_residual,
+    d_norm,
+    d_wide,
+    d_wide2,
+    d_q,
+    d_k,
+    d_v,
+    d_context,
+    d_rank,
+    d_branch,
+    dropped,
+    dropped_rest,
+    norm_partials,
+    unpacked_weights,
+    rope_tables,
+    key_ranges,
+    count
   };
   using S = detail::Sizes<E>;
 
@@ -80,7 +129,8 @@ struct TrainingPlan {
     r[activation] = {"swiglu output, every layer", L * T * S::F * t};
     r[down] = {"down_proj output, every layer", L * T * S::C * t};
     r[rank_rows] = {"x A^T, every layer and target", L * S::targets * T * S::R * t};
-    r[dropout_branch] = {"DoRA's dropped product, every layer and target", branch ? AdapterLayout<E>::layer_outputs * L * T * t : 0};
+    r[dropout_branch] = {"DoRA's dropped product, every layer and target",
+                         branch ? AdapterLayout<E>::layer_outputs * L * T * t : 0};
     r[row_statistics] = {"rms_norm statistics, every layer", (L * (2 + S::H + S::K) + 1) * T * f};
     r[log_sum_exp] = {"attention log-sum-exp, every layer", L * T * S::H * f};
     r[final_norm] = {"final norm output", T * S::C * t};
@@ -103,8 +153,9 @@ struct TrainingPlan {
     r[d_branch] = {"gradient of DoRA's dropped product", branch ? T * S::max_out * t : 0};
     r[dropped] = {"dropped input, one projection", S::adapts ? T * S::max_in * t : 0};
     r[dropped_rest] = {"input less dropped input, one projection", branch ? T * S::max_in * t : 0};
-    r[norm_partials] = {"partial gradients of a norm weight",
-                        E::tuning::trains_base ? (T + norm_chunk_rows - 1) / norm_chunk_rows * std::max(S::C, S::D) * f : 0};
+    r[norm_partials] = {
+        "partial gradients of a norm weight",
+        E::tuning::trains_base ? (T + norm_chunk_rows - 1) / norm_chunk_rows * std::max(S::C, S::D) * f : 0};
     r[unpacked_weights] = {"one dequantised matrix", S::unpacked_matrix};
     r[rope_tables] = {"cos and sin by position", E::packing::max_seq_length * S::D * f};
     r[key_ranges] = {"key ranges", T * std::int64_t{sizeof(KeyRanges)}};
@@ -112,29 +163,63 @@ struct TrainingPlan {
   }
   static constexpr std::int64_t bytes(std::int64_t tokens) { return total_bytes(regions(tokens)); }
 
-  // Rows of a packed batch are independent and the loss is a sum: any split gives the same gradient. The largest divisor of
-  // the batch whose plan fits runs at once.
+  // Rows of a packed batch are independent and the loss is a sum: any split gives the same gradient. The largest
+  // divisor of the batch whose plan fits runs at once.
   static constexpr std::int64_t sub_batch_rows = [] {
     std::int64_t rows = E::batch::batch_size;
-    while (rows > 1 && (E::batch::batch_size % rows != 0 || bytes(rows * E::packing::max_seq_length) > E::budget::bytes)) --rows;
+    while (rows > 1 &&
+           (E::batch::batch_size % rows != 0 || bytes(rows * E::packing::max_seq_length) > E::budget::bytes))
+      --rows;
     return rows;
   }();
   static constexpr std::int64_t max_tokens = sub_batch_rows * E::packing::max_seq_length;
 };
 
-// Everything that a generator touches beyond the mapped weights: `rows` sequences of at most `context` tokens in the cache,
-// `tokens` of them computed at once.
+// Everything that a generator touches beyond the mapped weights: `rows` sequences of at most `context` tokens in the
+// cache, `tokens` of them computed at once.
 template <class E>
 struct GenerationPlan {
   enum : std::size_t {
-    adapter, compute_copy, dora_norm, dora_scale, dora_weight_square, dora_product, key_cache, value_cache, residual, residual_mid,
-    norm, q, k, v, q_rotated, context, o, gate, up, activation, down, rank_rows, branch, row_statistics, log_sum_exp, last_rows, logits,
-    sampling, unpacked_weights, rope_tables, input_ids, positions, cache_rows, key_ranges, count
+    adapter,
+    compute_copy,
+    dora_norm,
+    dora_scale,
+    dora_weight_square,
+    dora_product,
+    key_cache,
+    value_cache,
+    residual,
+    residual_mid,
+    norm,
+    q,
+    k,
+    v,
+    q_rotated,
+    context,
+    o,
+    gate,
+    up,
+    activation,
+    down,
+    rank_rows,
+    branch,
+    row_statistics,
+    log_sum_exp,
+    last_rows,
+    logits,
+    sampling,
+    unpacked_weights,
+    rope_tables,
+    input_ids,
+    positions,
+    cache_rows,
+    key_ranges,
+    count
   };
   using S = detail::Sizes<E>;
 
-  static constexpr std::array<Region, count> regions(std::int64_t rows, std::int64_t context_length, std::int64_t tokens,
-                                                     bool with_adapter) {
+  static constexpr std::array<Region, count> regions(std::int64_t rows, std::int64_t context_length,
+                                                     std::int64_t tokens, bool with_adapter) {
     constexpr std::int64_t t = S::t, f = S::f, L = S::L, i = sizeof(std::int32_t);
     constexpr bool dora = S::adapts && E::adapter::is_dora;
     const std::int64_t T = tokens, n = S::adapts && with_adapter ? AdapterLayout<E>::size : 0;

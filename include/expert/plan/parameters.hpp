@@ -1,4 +1,5 @@
-// Where each trainable tensor lies in the flat f32 arrays of parameters, gradients and moments (all four share one layout).
+// Where each trainable tensor lies in the flat f32 arrays of parameters, gradients and moments (all four share one
+// layout).
 #pragma once
 #include <array>
 #include <cstdint>
@@ -135,7 +136,8 @@ struct BaseLayout {
 
 // What the optimizer updates: the base weights under full fine-tuning, else the adapter.
 template <class E>
-inline constexpr std::int64_t trainable_parameters = E::tuning::trains_base ? BaseLayout<E>::size : AdapterLayout<E>::size;
+inline constexpr std::int64_t trainable_parameters =
+    E::tuning::trains_base ? BaseLayout<E>::size : AdapterLayout<E>::size;
 
 }  // namespace v0
 }  // namespace expert
