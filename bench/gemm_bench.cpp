@@ -115,12 +115,12 @@ int main(int argc, char** argv) {
             [=](benchmark::State& s) { gemm_bench<float, float, float>(s, isa, threads, o.ta, o.tb, 512, 256, 768); });
     for (const Sizes& d :
          {Sizes{2048, 1024, 1024}, {2048, 12, 1024}, {2048, 1024, 12}, {8, 3072, 1024}, {1, 3072, 1024}}) {
-      const std::string shape = " " + std::to_string(d.m) + "x" + std::to_string(d.n) + "x" + std::to_string(d.k) +
+      const std::string shape = std::to_string(d.m) + "x" + std::to_string(d.n) + "x" + std::to_string(d.k) +
                                 " A B^T threads " + std::to_string(all);
-      add(set + " f32" + shape, [=](benchmark::State& s) {
+      add(set + " f32 " + shape, [=](benchmark::State& s) {
         gemm_bench<float, float, float>(s, isa, all, Trans::no, Trans::yes, d.m, d.n, d.k);
       });
-      add(set + " bf16" + shape, [=](benchmark::State& s) {
+      add(set + " bf16 " + shape, [=](benchmark::State& s) {
         gemm_bench<bf16, bf16, bf16>(s, isa, all, Trans::no, Trans::yes, d.m, d.n, d.k);
       });
     }
