@@ -1,5 +1,5 @@
 # cmake -DROOT= -P sentences.cmake: every compile-time number in the headers has a file here and a row in docs/errors.
-file(GLOB pages ${ROOT}/docs/errors.md ${ROOT}/docs/errors.d/*.md)
+set(pages ${ROOT}/docs/errors.md)
 foreach(page IN LISTS pages)
   file(READ ${page} text)
   string(APPEND rows "${text}")
