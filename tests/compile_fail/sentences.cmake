@@ -1,9 +1,5 @@
-# cmake -DROOT= -P sentences.cmake: every compile-time number in the headers has a file here and a row in docs/errors.
-set(pages ${ROOT}/docs/errors.md)
-foreach(page IN LISTS pages)
-  file(READ ${page} text)
-  string(APPEND rows "${text}")
-endforeach()
+# cmake -DROOT= -P sentences.cmake: every compile-time number in the headers has a file here and a row in docs/errors.md.
+file(READ ${ROOT}/docs/errors.md rows)
 file(GLOB_RECURSE headers ${ROOT}/include/expert/*.hpp)
 foreach(header IN LISTS headers)
   file(READ ${header} text)
