@@ -143,8 +143,7 @@ class Weights {
     MatrixView view{.data = t.data, .out = t.shape[0], .in = t.shape[1]};
     const bool usable = t.dtype == DType::BF16 || (t.dtype == DType::F32 && std::is_same_v<T, float>);
     view.storage = t.dtype == DType::BF16 ? Storage::bf16 : Storage::f32;
-    if (usable && reinterpret_cast<std::uintptr_t>(t.data) % static_cast<std::uintptr_t>(bytes_of(t.dtype)) == 0)
-      return view;
+    if (usable) return view;
     T* out = reinterpret_cast<T*>(own(t.elements() * std::int64_t{sizeof(T)}));
     parallel_pieces(cpu, t.elements(), std::int64_t{1} << 16, [&](std::int64_t first, std::int64_t count) {
       for (std::int64_t i = first; i < first + count; ++i) out[i] = T(detail::element(t, i));

@@ -8,21 +8,11 @@
 
 #include "catch.hpp"
 #include "expert/core/random.hpp"
+#include "usable_isas.hpp"
 
 using namespace expert;
 
 namespace {
-
-std::vector<Isa> usable_isas() {
-  std::vector<Isa> usable;
-  for (const Isa isa : {Isa::Scalar, Isa::Avx2, Isa::Avx512}) {
-    if (supports(cpu_features(), isa))
-      usable.push_back(isa);
-    else
-      WARN("skipped on this CPU: " << name_of(isa));
-  }
-  return usable;
-}
 
 template <class T>
 std::vector<T> normal_values(std::int64_t n, std::uint64_t seed) {

@@ -7,21 +7,11 @@
 #include <vector>
 
 #include "catch.hpp"
+#include "usable_isas.hpp"
 
 using namespace expert;
 
 namespace {
-
-std::vector<Isa> usable_isas() {
-  std::vector<Isa> usable;
-  for (const Isa isa : {Isa::Scalar, Isa::Avx2, Isa::Avx512}) {
-    if (supports(cpu_features(), isa))
-      usable.push_back(isa);
-    else
-      WARN("skipped on this CPU: " << name_of(isa));
-  }
-  return usable;
-}
 
 // Uniform in [-1, 1); a linear congruential generator, because the library's own would be most of the running time.
 template <class T>

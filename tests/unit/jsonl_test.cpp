@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "catch.hpp"
+#include "error_of.hpp"
 #include "expert/core/random.hpp"
 #include "expert/data/shapes.hpp"
 #include "expert/io/gzip.hpp"
@@ -67,17 +68,6 @@ struct TemporaryFile {
   }
   ~TemporaryFile() { std::filesystem::remove(path); }
 };
-
-template <class F>
-Error thrown_by(F&& f) {
-  try {
-    f();
-  } catch (const Error& e) {
-    return e;
-  }
-  FAIL("nothing was thrown");
-  throw 0;
-}
 
 }  // namespace
 
@@ -238,8 +228,8 @@ TEST_CASE("E251: a gzip bomb of empty lines is refused soon after it passes the 
 }
 
 TEST_CASE("a missing file and a directory are errors of the file, not of a line", "[jsonl]") {
-  CHECK(thrown_by([] { open_plain_or_gzip("/nonexistent/rows.jsonl"); }).code() == 200);
-  CHECK(thrown_by([] { open_plain_or_gzip(std::filesystem::temp_directory_path()); }).code() == 201);
+  CHECK(error_of([] { open_plain_or_gzip("/nonexistent/rows.jsonl"); }).code() == 200);
+  CHECK(error_of([] { open_plain_or_gzip(std::filesystem::temp_directory_path()); }).code() == 201);
 }
 
 TEST_CASE("random damage to a file is an error with a line, or a row, and never anything else", "[jsonl]") {
@@ -272,7 +262,7 @@ Example example_of(const std::string& json, RowOptions options = {}) {
   return read_example({3, parse_json(json, "rows.jsonl", 1 << 20)}, "rows.jsonl", options);
 }
 Error shape_error(const std::string& json, RowOptions options = {}) {
-  return thrown_by([&] { example_of(json, options); });
+  return error_of([&] { example_of(json, options); });
 }
 using Segments = std::vector<Segment>;
 }  // namespace

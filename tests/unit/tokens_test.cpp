@@ -4,6 +4,7 @@
 #include <map>
 
 #include "catch.hpp"
+#include "error_of.hpp"
 #include "expert/policy/data.hpp"
 
 using namespace expert;
@@ -65,17 +66,6 @@ Tokens tokens_of(const std::string& json, std::int32_t end_token, RowOptions opt
 }
 
 std::unique_ptr<ByteSource> memory(std::string text) { return std::make_unique<MemorySource>(std::move(text)); }
-
-template <class F>
-Error thrown_by(F&& f) {
-  try {
-    f();
-  } catch (const Error& e) {
-    return e;
-  }
-  FAIL("nothing was thrown");
-  throw 0;
-}
 
 }  // namespace
 
@@ -165,11 +155,11 @@ TEST_CASE("the steps of an epoch hold every document once, whatever the accumula
 TEST_CASE("E256, E257, E258: no rows, no row that fits, and a tokenizer larger than the model", "[tokens]") {
   const Tokenizer tokenizer = byte_tokenizer();
   JsonlReader empty(memory("\n\n"), "rows.jsonl");
-  CHECK(thrown_by([&] { read_dataset<Qwen3Chat>(empty, tokenizer, im_end); }).code() == 256);
+  CHECK(error_of([&] { read_dataset<Qwen3Chat>(empty, tokenizer, im_end); }).code() == 256);
   JsonlReader longer(memory(R"({"text": "longer than eight"})"), "rows.jsonl");
   Dataset data = read_dataset<Qwen3Chat>(longer, tokenizer, im_end);
-  CHECK(thrown_by([&] { TrainingData(std::move(data), {.max_seq_length = 8}, 1, 1, "rows.jsonl"); }).code() == 257);
-  CHECK(thrown_by([&] { check_vocabulary(tokenizer, 261, "tokenizer.json"); }).code() == 258);
+  CHECK(error_of([&] { TrainingData(std::move(data), {.max_seq_length = 8}, 1, 1, "rows.jsonl"); }).code() == 257);
+  CHECK(error_of([&] { check_vocabulary(tokenizer, 261, "tokenizer.json"); }).code() == 258);
   check_vocabulary(tokenizer, 262, "tokenizer.json");
 }
 
@@ -178,7 +168,7 @@ TEST_CASE("a row that the template refuses is named by file and line", "[tokens]
   JsonlReader reader(memory("\n{\"messages\": [{\"role\": \"tool\", \"content\": \"x\"}, {\"role\": \"assistant\", "
                             "\"content\": \"y\"}]}"),
                      "rows.jsonl");
-  const Error e = thrown_by([&] { read_dataset<PlainChat>(reader, tokenizer, im_end); });
+  const Error e = error_of([&] { read_dataset<PlainChat>(reader, tokenizer, im_end); });
   CHECK(e.code() == 247);
   CHECK(e.detail().file == "rows.jsonl");
   CHECK(e.detail().where == "line 2, message 0");

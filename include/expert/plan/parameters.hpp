@@ -39,7 +39,7 @@ struct AdapterLayout {
     for (const Projection p : all_projections) n += size_of(p);
     return n;
   }();
-  static constexpr std::int64_t size = layer_size * M::num_hidden_layers;
+  static constexpr std::int64_t size = adapter_parameters<M, A>();
 
   static constexpr Offsets at(std::int64_t layer, Projection p) {
     std::int64_t offset = layer * layer_size;
