@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -102,6 +103,11 @@ Dataset read_dataset(JsonlReader& reader, const Tokenizer& tokenizer, std::optio
   return data;
 }
 
+// How documents become the rows of a batch: packed, several a row; or padded, one a row, as transformers' padding
+// collator does. Padding is never materialised: a batch is a list of tokens with key ranges (core/batch.hpp).
+enum class RowPath : std::uint8_t { packed, padded };
+constexpr std::string_view name_of(RowPath path) { return path == RowPath::packed ? "packed" : "padded"; }
+
 // The batches of a whole run: micro-batches of batch_size rows, gradient_accumulation_steps of them a step, epoch after
 // epoch, each shuffled anew. A step's batches depend on its number alone, so a run can begin at any step.
 class TrainingData {
@@ -110,6 +116,7 @@ class TrainingData {
   TrainingData(Dataset data, const PackingOptions& options, std::int64_t batch_size, std::int64_t accumulation_steps,
                const std::string& file)
       : data_(std::move(data)), options_(options), batch_size_(batch_size), accumulation_steps_(accumulation_steps) {
+    path_reason_ = options_.packed ? "all rows have text" : "the manifest says packing: false";
     enter_epoch(0);
     std::int64_t loss_tokens = 0;
     for (const auto& row : packed_.rows)
@@ -147,6 +154,23 @@ class TrainingData {
   const Dataset& data() const { return data_; }
   const PackedRows& packed() const { return packed_; }  // of the epoch of the last step
 
+  // Which way the rows go, why (a clause for a line of progress), and the share of token places that hold a token.
+  // A packed batch has max_seq_length places a row, a padded one as many as its longest row.
+  RowPath path() const { return options_.packed ? RowPath::packed : RowPath::padded; }
+  const std::string& path_reason() const { return path_reason_; }
+  double fill() const {
+    if (options_.packed) return packed_.fill();
+    std::int64_t places = 0;
+    for (std::int64_t first = 0; first < std::ssize(packed_.rows); first += batch_size_) {
+      const std::int64_t last = std::min(first + batch_size_, static_cast<std::int64_t>(packed_.rows.size()));
+      std::int64_t longest = 0;
+      for (std::int64_t row = first; row < last; ++row)
+        longest = std::max(longest, data_.documents.length(packed_.rows[static_cast<std::size_t>(row)].front()));
+      places += (last - first) * longest;
+    }
+    return places == 0 ? 0 : static_cast<double>(packed_.tokens) / static_cast<double>(places);
+  }
+
  private:
   static std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
   void enter_epoch(std::uint32_t epoch) {
@@ -158,6 +182,7 @@ class TrainingData {
   Dataset data_;
   PackingOptions options_;
   std::int64_t batch_size_, accumulation_steps_;
+  std::string path_reason_;
   PackedRows packed_;
   std::optional<std::uint32_t> epoch_;
 };
