@@ -13,5 +13,6 @@
 #include "expert/optimizer.hpp"
 #include "expert/trainer.hpp"
 #include "expert/adapter_file.hpp"
+#include "expert/training_run.hpp"
 #include "expert/generate.hpp"
 // clang-format on

@@ -23,7 +23,7 @@ ARROWS = {
 }
 # The stages in the order of the flow: a stage may include the stages before it, and every folder.
 STAGES = ["fwd", "manifest", "registry", "weights", "tokens", "forward", "loss", "backward", "optimizer", "adapter_file", "trainer",
-          "package", "generate", "expert"]
+          "checkpoint", "training_run", "package", "generate", "expert"]
 STD_ONLY = {"core", "policy", "plan"}
 # What a public header may include in angle brackets besides the standard library: nothing that a consumer must install.
 SYSTEM_HEADERS = re.compile(r"(sys|linux|asm)/\w+\.h|(unistd|fcntl|immintrin|cpuid|sched|pthread|signal|termios)\.h")
