@@ -3,6 +3,7 @@
 #include "catch.hpp"
 #include "expert/core/dtype.hpp"
 #include "expert/core/error.hpp"
+#include "expert/core/join.hpp"
 #include "expert/core/limits.hpp"
 #include "expert/core/random.hpp"
 #include "expert/core/rows.hpp"
@@ -36,4 +37,17 @@ TEST_CASE("an error is one sentence with its number, file, place and fix", "[err
                     {.file = "a.json", .where = "/x", .expected = "1", .got = "2", .fix = "Use 1"});
   CHECK(std::string(error.what()) == "EXPERT-E299: an example is wrong. a.json, /x. Expected 1, got 2. Use 1.");
   CHECK(quoted("a\x01") == "\"a\\x01\"");
+}
+
+TEST_CASE("texts and whole numbers of every type are joined as they read", "[join]") {
+  const std::string name = "q_proj";
+  CHECK(joined({}).empty());
+  CHECK(joined({name, " of ", std::string_view("layer 12", 5), " ", 0, "/", 28u}) == "q_proj of layer 0/28");
+  CHECK(joined({std::numeric_limits<std::int64_t>::min(), " ", std::numeric_limits<std::int64_t>::max()}) ==
+        "-9223372036854775808 9223372036854775807");
+  CHECK(joined({std::numeric_limits<std::uint64_t>::max(), " ", std::numeric_limits<int>::min()}) ==
+        "18446744073709551615 -2147483648");
+  std::string text = "a";
+  append(text, {"b", -1});
+  CHECK(text == "ab-1");
 }
