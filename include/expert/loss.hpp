@@ -23,8 +23,8 @@ struct LossBuffers {
 };
 
 // Sum over the loss rows of -log p(label). d_hidden (tokens, hidden) is written: `scale` times the gradient of that
-// sum, zero where a token bears no loss. d_lm_head (f32) is added to unless null. The sum runs in f64 over the tokens
-// in their order; logits are of the compute type, as transformers' lm_head gives them.
+// sum, zero where a token bears no loss; null computes the loss alone. d_lm_head (f32) is added to unless null. The sum
+// runs in f64 over the tokens in their order; logits are of the compute type, as transformers' lm_head gives them.
 template <class T>
 double loss_forward_backward(Cpu& cpu, std::int64_t tokens, const MatrixView& lm_head, const T* hidden,
                              const std::int32_t* labels, float scale, const LossBuffers<T>& b, T* d_hidden,
@@ -33,8 +33,9 @@ double loss_forward_backward(Cpu& cpu, std::int64_t tokens, const MatrixView& lm
   std::int64_t count = 0;
   for (std::int64_t t = 0; t < tokens; ++t)
     if (labels[t] != ignore_index) b.index[count++] = static_cast<std::int32_t>(t);
-  parallel_pieces(cpu, tokens * width, std::int64_t{1} << 14,
-                  [&](std::int64_t first, std::int64_t n) { std::fill_n(d_hidden + first, n, T(0.0f)); });
+  if (d_hidden != nullptr)
+    parallel_pieces(cpu, tokens * width, std::int64_t{1} << 14,
+                    [&](std::int64_t first, std::int64_t n) { std::fill_n(d_hidden + first, n, T(0.0f)); });
   double sum = 0;
   for (std::int64_t first = 0; first < count; first += b.chunk) {
     const std::int64_t n = std::min(b.chunk, count - first);
@@ -46,6 +47,7 @@ double loss_forward_backward(Cpu& cpu, std::int64_t tokens, const MatrixView& lm
     linear_forward(cpu, n, lm_head, b.rows, b.logits, b.unpacked);
     cross_entropy(cpu, n, vocab, b.logits, b.labels, scale, b.losses);
     for (std::int64_t i = 0; i < n; ++i) sum += double{b.losses[i]};
+    if (d_hidden == nullptr) continue;
     linear_backward_input(cpu, n, lm_head, b.logits, false, b.d_rows, b.unpacked);
     if (d_lm_head != nullptr) linear_backward_weight(cpu, n, vocab, width, b.logits, b.rows, d_lm_head);
     for (std::int64_t i = 0; i < n; ++i) std::copy_n(b.d_rows + i * width, width, d_hidden + index[i] * width);

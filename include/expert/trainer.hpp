@@ -106,6 +106,18 @@ class Trainer {
   }
   const Arena& arena() const { return arena_; }
   std::int64_t steps_done() const { return step_; }
+  const TrainerOptions& options() const { return options_; }
+  const Cpu& cpu() const { return cpu_; }
+  std::int64_t tokens_at_once() const { return capacity_; }
+
+  // Goes on after `steps_done` steps, with parameters and moments of then already written. All randomness is keyed by
+  // the step, so nothing else has to be restored.
+  void restore(std::int64_t steps_done) noexcept {
+    clear_gradients();
+    step_ = steps_done;
+    adapter_.step = static_cast<std::uint32_t>(step_);
+    parameters_changed();
+  }
 
   // Recomputes what depends on the parameters: the compute copy, the views of a trained base, DoRA's norms and scales.
   void parameters_changed() noexcept {
@@ -128,13 +140,7 @@ class Trainer {
   double accumulate(const TokenBatch& batch, float scale) {
     check(batch);
     double loss = 0;
-    for (std::int64_t row = 0; row < batch.rows();) {
-      std::int64_t end = row + 1;
-      const auto begin_of = [&](std::int64_t i) { return batch.row_begin[static_cast<std::size_t>(i)]; };
-      while (end < batch.rows() && begin_of(end + 1) - begin_of(row) <= capacity_) ++end;
-      loss += sub_batch(batch, begin_of(row), begin_of(end) - begin_of(row), scale);
-      row = end;
-    }
+    for_each_sub_batch(batch, [&](std::int64_t first, std::int64_t n) { loss += sub_batch(batch, first, n, scale); });
     return loss;
   }
 
@@ -188,19 +194,22 @@ class Trainer {
     return result;
   }
 
-  // Mean loss over the loss tokens, without dropout and without gradients of the parameters being kept.
-  double evaluate(const TokenBatch& batch) {
-    const float dropout = std::exchange(adapter_.dropout, 0.0f);
+  // Loss of the batch (sum over its loss tokens) without dropout; gradients stay as they are. Throws EXPERT-E301 and
+  // E302.
+  double loss_sum(const TokenBatch& batch) {
     check(batch);
+    const float dropout = std::exchange(adapter_.dropout, 0.0f);
     double loss = 0;
-    for (std::int64_t row = 0; row < batch.rows(); ++row) {
-      const std::int64_t first = batch.row_begin[static_cast<std::size_t>(row)];
-      const std::int64_t n = batch.row_begin[static_cast<std::size_t>(row) + 1] - first;
+    for_each_sub_batch(batch, [&](std::int64_t first, std::int64_t n) {
       forward(batch, first, n);
-      loss += loss_of(batch, first, n, 0.0f, nullptr);
-    }
+      loss += loss_of(batch, first, n, 0.0f, nullptr, nullptr);
+    });
     adapter_.dropout = dropout;
-    return loss / static_cast<double>(std::max<std::int64_t>(1, batch.loss_tokens()));
+    return loss;
+  }
+  // The mean over the loss tokens.
+  double evaluate(const TokenBatch& batch) {
+    return loss_sum(batch) / static_cast<double>(std::max<std::int64_t>(1, batch.loss_tokens()));
   }
 
   // Hidden rows after the final norm for tokens [first, first + n) of the batch, in final_hidden(). For tests and
@@ -352,7 +361,20 @@ class Trainer {
                  std::to_string(k.d1));
   }
 
-  double loss_of(const TokenBatch& batch, std::int64_t first, std::int64_t n, float scale, float* d_lm_head) noexcept {
+  // f(first token, tokens) for runs of whole rows, as many as the plan holds.
+  template <class F>
+  void for_each_sub_batch(const TokenBatch& batch, F&& f) {
+    const auto begin_of = [&](std::int64_t i) { return batch.row_begin[static_cast<std::size_t>(i)]; };
+    for (std::int64_t row = 0; row < batch.rows();) {
+      std::int64_t end = row + 1;
+      while (end < batch.rows() && begin_of(end + 1) - begin_of(row) <= capacity_) ++end;
+      f(begin_of(row), begin_of(end) - begin_of(row));
+      row = end;
+    }
+  }
+
+  double loss_of(const TokenBatch& batch, std::int64_t first, std::int64_t n, float scale, T* d_final,
+                 float* d_lm_head) noexcept {
     const LossBuffers<T> b{at(Plan::loss_rows),
                            at(Plan::d_loss_rows),
                            at(Plan::logits),
@@ -362,7 +384,7 @@ class Trainer {
                            std::min(E::loss::chunk_rows, capacity_),
                            context_.unpacked};
     return loss_forward_backward(cpu_, n, model_.lm_head, at(Plan::final_norm), batch.labels.data() + first, scale, b,
-                                 at(Plan::d_final), d_lm_head);
+                                 d_final, d_lm_head);
   }
 
   double sub_batch(const TokenBatch& batch, std::int64_t first, std::int64_t n, float scale) noexcept {
@@ -371,7 +393,7 @@ class Trainer {
     forward(batch, first, n);
     float* d_lm_head = nullptr;
     if constexpr (E::tuning::trains_base) d_lm_head = gradients() + B::lm_head;
-    const double loss = loss_of(batch, first, n, scale, d_lm_head);
+    const double loss = loss_of(batch, first, n, scale, at(Plan::d_final), d_lm_head);
     BackwardBuffers<E> back{at(Plan::d_residual),
                             at(Plan::d_norm),
                             at(Plan::d_wide),
