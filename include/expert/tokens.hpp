@@ -139,6 +139,9 @@ class TrainingData {
     return ceil_div(static_cast<std::int64_t>(packed_.rows.size()), batch_size_);
   }
   std::int64_t steps_per_epoch() const { return ceil_div(micro_batches_per_epoch(), accumulation_steps_); }
+  const PackingOptions& options() const { return options_; }
+  std::int64_t batch_size() const { return batch_size_; }
+  std::int64_t gradient_accumulation_steps() const { return accumulation_steps_; }
 
   // The micro-batches of optimizer step `index`, counted from 0. The last step of an epoch may have fewer.
   std::vector<TokenBatch> step(std::int64_t index) {
