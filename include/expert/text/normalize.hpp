@@ -30,9 +30,9 @@ class NfcStretch {
       if (s % t_count != 0) push(t_base + s % t_count);
       return;
     }
-    const auto* key = std::lower_bound(std::begin(t::decomposition_keys), std::end(t::decomposition_keys), code);
-    if (key == std::end(t::decomposition_keys) || *key != code) return push(code);
-    const auto i = key - std::begin(t::decomposition_keys);
+    const std::size_t i =
+        first_not(t::decomposition_keys_size, [code](std::size_t k) { return t::decomposition_keys[k] < code; });
+    if (t::decomposition_keys[i] != code) return push(code);  // behind the last one stands a zero
     for (std::uint32_t k = t::decomposition_begin[i]; k < t::decomposition_begin[i + 1]; ++k)
       push(t::decomposition_pool[k]);
   }
@@ -67,6 +67,20 @@ class NfcStretch {
   static constexpr std::uint32_t l_count = 19, v_count = 21, t_count = 28, s_count = l_count * v_count * t_count;
   static constexpr std::size_t none = static_cast<std::size_t>(-1);
 
+  // The first of n places that is not `before`, or n: a binary search.
+  template <class F>
+  static std::size_t first_not(std::size_t n, F&& before) {
+    std::size_t begin = 0;
+    for (std::size_t end = n; begin < end;) {
+      const std::size_t middle = begin + (end - begin) / 2;
+      if (before(middle))
+        begin = middle + 1;
+      else
+        end = middle;
+    }
+    return begin;
+  }
+
   void push(std::uint32_t code) {
     const unsigned c = normalization_class_of(code);
     marks_.push_back({code, c == 255 ? 0 : c});
@@ -77,9 +91,10 @@ class NfcStretch {
     if (a - l_base < l_count && b - v_base < v_count) return s_base + ((a - l_base) * v_count + b - v_base) * t_count;
     if (a - s_base < s_count && (a - s_base) % t_count == 0 && b > t_base && b < t_base + t_count)
       return a + b - t_base;
-    const std::uint64_t pair = std::uint64_t{a} << 32 | b;
-    const auto* key = std::lower_bound(std::begin(t::pair_keys), std::end(t::pair_keys), pair);
-    return key != std::end(t::pair_keys) && *key == pair ? t::pair_values[key - std::begin(t::pair_keys)] : 0;
+    const std::size_t i = first_not(t::pair_first_size, [a, b](std::size_t k) {
+      return t::pair_first[k] < a || (t::pair_first[k] == a && t::pair_second[k] < b);
+    });
+    return t::pair_first[i] == a && t::pair_second[i] == b ? t::pair_values[i] : 0;
   }
 
   // Sorts every run of marks of class > 0 by class and keeps equal classes in their order.

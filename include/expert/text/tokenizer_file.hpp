@@ -60,7 +60,8 @@ inline TokenBytes bytes_of_token(std::string_view spelling) {
   static constexpr auto code_to_byte = [] {
     std::array<std::int16_t, 324> inverse{};
     for (auto& x : inverse) x = -1;
-    for (std::size_t b = 0; b < 256; ++b) inverse[byte_alphabet()[b]] = static_cast<std::int16_t>(b);
+    const auto alphabet = byte_alphabet();
+    for (std::size_t b = 0; b < 256; ++b) inverse[alphabet[b]] = static_cast<std::int16_t>(b);
     return inverse;
   }();
   TokenBytes token;

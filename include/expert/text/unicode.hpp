@@ -2,7 +2,6 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
-#include <iterator>
 #include <string>
 #include <string_view>
 
@@ -96,7 +95,7 @@ enum CharClass : unsigned { is_letter = 1, is_number = 2, is_space = 4, is_numer
 
 inline unsigned class_of(std::uint32_t code) {
   namespace t = unicode_tables;
-  constexpr std::size_t last = std::size(t::class_index) - 1;
+  constexpr std::size_t last = t::class_index_size - 1;
   const std::size_t high = code >> t::class_shift, block = t::class_index[high < last ? high : last];
   const std::size_t low = code & ((1u << t::class_shift) - 1), at = (block << t::class_shift | low) / 2;
   return t::class_combinations[t::class_blocks[at] >> (low % 2 * 4) & 15];
@@ -105,7 +104,7 @@ inline unsigned class_of(std::uint32_t code) {
 // The combining class; 255 for a code point of class 0 that NFC may change or join to what precedes it.
 inline unsigned normalization_class_of(std::uint32_t code) {
   namespace t = unicode_tables;
-  constexpr std::size_t last = std::size(t::combining_index) - 1;
+  constexpr std::size_t last = t::combining_index_size - 1;
   const std::size_t high = code >> t::combining_shift, block = t::combining_index[high < last ? high : last];
   return t::combining_blocks[block << t::combining_shift | (code & ((1u << t::combining_shift) - 1))];
 }
