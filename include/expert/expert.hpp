@@ -13,6 +13,7 @@
 #include "expert/optimizer.hpp"
 #include "expert/trainer.hpp"
 #include "expert/adapter_file.hpp"
+#include "expert/checkpoint.hpp"
 #include "expert/training_run.hpp"
 #include "expert/generate.hpp"
 // clang-format on
