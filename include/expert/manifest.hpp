@@ -3,7 +3,6 @@
 #pragma once
 #include <algorithm>
 #include <cstdint>
-#include <filesystem>
 #include <span>
 #include <string>
 #include <string_view>
@@ -60,8 +59,8 @@ inline Manifest parse_manifest(std::string_view text, std::string file, const Li
   require_sound(manifest);
   return manifest;
 }
-inline Manifest load_manifest(const std::filesystem::path& path, const Limits& limits = default_limits) {
-  Manifest manifest{path.string(), read_json(path, limits.manifest_bytes, limits), {}};
+inline Manifest load_manifest(const std::string& path, const Limits& limits = default_limits) {
+  Manifest manifest{path, read_json(path, limits.manifest_bytes, limits), {}};
   require_sound(manifest);
   return manifest;
 }
@@ -325,8 +324,14 @@ struct TrainingValues {
   std::uint64_t seed = 42;
   double dropout = 0;
   std::int64_t logging_steps = 10;
-  std::string save_strategy = "no";
+  std::string save_strategy = "steps";
   std::int64_t save_steps = 500, save_total_limit = 0;  // 0: all are kept
+  std::string evaluation_strategy = "no";
+  std::int64_t eval_steps = 500;
+  bool load_best_model_at_end = false, greater_is_better = false;
+  std::string metric_for_best_model = "eval_loss";
+  std::int64_t early_stopping_patience = 0;  // 0: never stops early
+  double early_stopping_threshold = 0;
 };
 
 // /training/decoding; defaults are those of transformers' GenerationConfig.
@@ -381,6 +386,12 @@ inline TrainingValues training_values(const Manifest& manifest) {
   config.read("gradient_accumulation_steps", v.gradient_accumulation_steps);
   config.read("logging_steps", v.logging_steps), config.read("save_strategy", v.save_strategy);
   config.read("save_steps", v.save_steps), config.read("save_total_limit", v.save_total_limit);
+  config.read("evaluation_strategy", v.evaluation_strategy), config.read("eval_steps", v.eval_steps);
+  config.read("load_best_model_at_end", v.load_best_model_at_end);
+  config.read("metric_for_best_model", v.metric_for_best_model);
+  config.read("greater_is_better", v.greater_is_better);
+  config.read("early_stopping_patience", v.early_stopping_patience);
+  config.read("early_stopping_threshold", v.early_stopping_threshold);
   if (const Json* seed = config.find("seed")) v.seed = static_cast<std::uint64_t>(seed->as_int());
   detail::ManifestReader{manifest, "/base_models/0/adapters/0"}.read("dropout", v.dropout);
   return v;
