@@ -1,5 +1,5 @@
-// expert-cli: check, tokenize, train, generate. Exit codes: 0 ok, 2 refused input, 130/143 interrupted after saving, 1
-// else.
+// expert-cli: check, tokenize, train, generate, eval. Exit codes: 0 ok, 2 refused input, 130/143 interrupted after
+// saving, 1 else.
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <new>
@@ -8,6 +8,7 @@
 
 #include "cli/check.hpp"
 #include "cli/common.hpp"
+#include "cli/eval.hpp"
 #include "cli/generate.hpp"
 #include "cli/tokenize.hpp"
 #include "cli/train.hpp"
@@ -59,8 +60,10 @@ int run(int argc, char** argv) {
   CLI::App* tokenize_command = add_tokenize(app, tokenize);
   TrainOptions train;
   GenerateFlags generate;
+  EvalOptions eval;
   CLI::App* train_command = add_train(app, train);
   CLI::App* generate_command = add_generate(app, generate);
+  CLI::App* eval_command = add_eval(app, eval);
   for (CLI::App* command : app.get_subcommands([](CLI::App*) { return true; })) {
     command->allow_extras();
     command->add_flag("--json", json, "the result as one JSON object on stdout");
@@ -96,6 +99,7 @@ int run(int argc, char** argv) {
     if (tokenize_command->parsed()) return finish(run_tokenize(tokenize, report));
     if (train_command->parsed()) return finish(run_train(train, report));
     if (generate_command->parsed()) return finish(run_generate(generate, report));
+    if (eval_command->parsed()) return finish(run_eval(eval, report));
   } catch (const Error& e) {
     report.complain({e});
     return finish(exit_code_of(e));

@@ -3,7 +3,7 @@
 set -eu
 
 packages="g++ clang cmake ninja-build git python3 python3-venv
-  catch2 nlohmann-json3-dev libeigen3-dev zlib1g-dev libcli11-dev libbenchmark-dev libpg-query-dev"
+  catch2 nlohmann-json3-dev libeigen3-dev zlib1g-dev libcli11-dev libbenchmark-dev libpg-query-dev libsqlite3-dev"
 
 if ! command -v dpkg-query >/dev/null; then
   echo "This is not Debian or Ubuntu. Install what corresponds to these packages, then run ./check.sh --no-install:" >&2

@@ -9,11 +9,13 @@
 
 using namespace expert;
 
-TEST_CASE("E400, E401, E403: refused input exits with 2, a full disk or a run that blew up with 1", "[cli]") {
+TEST_CASE("E400, E401, E403: refused input exits with 2; a full disk, a run that blew up, E404 and E405 with 1",
+          "[cli]") {
   for (const ErrorCode code : {cli::unknown_flag, cli::bad_command_line, cli::weights_not_pinned_ones})
     CHECK(cli::exit_code_of(Error(code, {})) == 2);
   CHECK(cli::exit_code_of(Error({221, "a header is not valid"}, {})) == 2);
-  for (const int number : {203, 303, 312}) CHECK(cli::exit_code_of(Error({number, "no fault of the input"}, {})) == 1);
+  for (const int number : {203, 303, 312, 404, 405})
+    CHECK(cli::exit_code_of(Error({number, "no fault of the input"}, {})) == 1);
 }
 
 TEST_CASE("an error as JSON keeps its parts, also where a file name is not UTF-8", "[cli]") {

@@ -23,9 +23,12 @@ inline constexpr ErrorCode weights_not_pinned_ones{403, "the weights are not tho
 
 enum ExitCode : int { ok = 0, failed = 1, refused = 2, interrupted = 130, terminated = 143 };
 
-// Input that is refused is 2; a full disk (E203) and numbers that blew up (E303, E312) are 1.
+// Input that is refused is 2; a full disk (E203), numbers that blew up (E303, E312) and what this program or machine
+// lacks (E404, E405) are 1.
 inline ExitCode exit_code_of(const Error& e) {
-  return e.code() == 203 || e.code() == 303 || e.code() == 312 ? failed : refused;
+  for (const int number : {203, 303, 312, 404, 405})
+    if (e.code() == number) return failed;
+  return refused;
 }
 
 inline Json to_json(const Error& e) {

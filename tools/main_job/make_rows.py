@@ -51,10 +51,11 @@ def main():
     write(args.out / "expert.jsonl.gz", [{k: row[k] for k in ("question", "context", "answer")} for row in train])
 
     valid = read(f"{args.sql}/valid.jsonl.gz")[: args.valid_rows]
-    kept = ("id", "question", "context", "answer", "source")
+    kept = ("id", "question", "context", "answer", "source", "dbs")
     write(args.out / "valid.jsonl", [{k: row[k] for k in kept} for row in valid])
     text = "{context};\n-- {question}\n"
-    write(args.out / "valid_base.jsonl", [{"id": r["id"], "text": text.format(**r), "answer": r["answer"], "source": r["source"]} for r in valid])
+    judged = ("id", "context", "answer", "source", "dbs")  # without the question: the row's text is its prompt
+    write(args.out / "valid_base.jsonl", [{"text": text.format(**r), **{k: r[k] for k in judged}} for r in valid])
 
 
 if __name__ == "__main__":

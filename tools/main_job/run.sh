@@ -27,5 +27,5 @@ answer --adapter none --input "$out/rows/valid_base.jsonl" --output "$out/base_n
 answer --adapter "$out/expert" --input "$out/rows/valid.jsonl" --output "$out/expert_answers.jsonl"
 for answers in base_answers base_native_answers expert_answers; do
   echo "$answers"
-  "$bin/parse_sql" "$out/$answers.jsonl"
+  "$bin/expert-cli" eval --manifest "$tiny" --input "$out/$answers.jsonl" --group source
 done

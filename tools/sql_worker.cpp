@@ -1,0 +1,272 @@
+// The child, its limits, and the messages between it and its parent: a length, then strings with their lengths.
+#include "sql_worker.hpp"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <cstdio>
+#include <cstring>
+#include <utility>
+namespace cli {
+namespace {
+
+constexpr std::chrono::seconds answer_time{10};  // wall clock; a query has 200 ms of processor time, the parser 3 s
+constexpr rlim_t cpu_seconds = 3, address_space = rlim_t{1} << 30;
+constexpr std::size_t max_message = std::size_t{64} << 20;
+
+class Writer {
+ public:
+  template <class T>
+  Writer& number(T value) {
+    bytes_.append(reinterpret_cast<const char*>(&value), sizeof value);
+    return *this;
+  }
+  Writer& text(std::string_view value) {
+    number(value.size());
+    bytes_.append(value);
+    return *this;
+  }
+  const std::string& bytes() const { return bytes_; }
+
+ private:
+  std::string bytes_;
+};
+
+// Reads what Writer wrote. The child is not trusted: `ok` is false after anything that does not fit.
+class Reader {
+ public:
+  explicit Reader(std::string_view bytes) : bytes_(bytes) {}
+  bool ok() const { return ok_; }
+  template <class T>
+  T number() {
+    T value{};
+    if (bytes_.size() < sizeof value) return ok_ = false, value;
+    std::memcpy(&value, bytes_.data(), sizeof value);
+    bytes_.remove_prefix(sizeof value);
+    return value;
+  }
+  std::string text() {
+    const auto size = number<std::size_t>();
+    if (!ok_ || size > bytes_.size()) return ok_ = false, std::string();
+    const std::string value(bytes_.substr(0, size));
+    bytes_.remove_prefix(size);
+    return value;
+  }
+
+ private:
+  std::string_view bytes_;
+  bool ok_ = true;
+};
+
+void write_cell(Writer& out, const Cell& cell) {
+  out.number(static_cast<std::uint8_t>(cell.index()));
+  if (const auto* i = std::get_if<std::int64_t>(&cell)) out.number(*i);
+  if (const auto* x = std::get_if<double>(&cell)) out.number(*x);
+  if (const auto* text = std::get_if<std::string>(&cell)) out.text(*text);
+  if (const auto* blob = std::get_if<Blob>(&cell)) out.text(blob->bytes);
+}
+Cell read_cell(Reader& in) {
+  switch (in.number<std::uint8_t>()) {
+    case 1:
+      return in.number<std::int64_t>();
+    case 2:
+      return in.number<double>();
+    case 3:
+      return in.text();
+    case 4:
+      return Blob{in.text()};
+    default:
+      return std::monostate{};
+  }
+}
+
+bool send_all(int socket, std::string_view bytes) {
+  while (!bytes.empty()) {
+    const ssize_t sent = send(socket, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+    if (sent < 0 && errno == EINTR) continue;
+    if (sent <= 0) return false;
+    bytes.remove_prefix(static_cast<std::size_t>(sent));
+  }
+  return true;
+}
+bool send_message(int socket, const std::string& message) {
+  Writer length;
+  length.number(message.size());
+  return send_all(socket, length.bytes()) && send_all(socket, message);
+}
+
+using Clock = std::chrono::steady_clock;
+// Fills the buffer before the deadline, or says why not.
+const char* receive(int socket, char* to, std::size_t size, Clock::time_point deadline) {
+  while (size > 0) {
+    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - Clock::now()).count();
+    if (left <= 0) return "no answer in time";
+    pollfd ready{socket, POLLIN, 0};
+    const int polled = poll(&ready, 1, static_cast<int>(std::min<std::int64_t>(left, 1 << 30)));
+    if (polled < 0 && errno != EINTR) return "poll failed";
+    if (polled <= 0) continue;
+    const ssize_t got = recv(socket, to, size, 0);
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) return "the process died";
+    to += got;
+    size -= static_cast<std::size_t>(got);
+  }
+  return nullptr;
+}
+const char* receive_message(int socket, std::string& message, Clock::time_point deadline) {
+  std::size_t size = 0;
+  char length[sizeof size];
+  if (const char* why = receive(socket, length, sizeof length, deadline)) return why;
+  std::memcpy(&size, length, sizeof size);
+  if (size > max_message) return "the answer is too long";
+  message.resize(size);
+  return receive(socket, message.data(), size, deadline);
+}
+
+void limit(decltype(RLIMIT_CPU) resource, rlim_t most) {
+  rlimit now{};
+  getrlimit(resource, &now);
+  now.rlim_cur = std::min(most, now.rlim_max);
+  setrlimit(resource, &now);
+}
+
+std::string answer(const std::string& request) {
+  Reader in(request);
+  Writer out;
+  if (in.number<char>() == 'p') {
+    const SqlParse parse = parse_sql(in.text());
+    out.number(static_cast<char>(parse.valid))
+        .number(static_cast<char>(parse.ordered))
+        .text(parse.canonical)
+        .text(parse.message);
+    return out.bytes();
+  }
+  const std::string setup = in.text(), query = in.text();
+  const SqlRun run = run_sql(setup, query);
+  const auto& rows = run.result.rows;
+  out.number(static_cast<std::uint8_t>(run.status))
+      .text(run.message)
+      .number(rows.size())
+      .number(rows.empty() ? 0 : rows.front().size());
+  for (const ResultRow& row : rows)
+    for (const Cell& cell : row) write_cell(out, cell);
+  return out.bytes();
+}
+
+// The child's whole life. Its limits are set before the first query; processor time is renewed for each.
+[[noreturn]] void serve(int socket, pid_t parent) {
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (getppid() != parent) _exit(0);
+  prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+  if (const int nowhere = open("/dev/null", O_RDWR); nowhere >= 0)
+    for (const int stream : {0, 1, 2}) dup2(nowhere, stream);  // a library that aborts has much to say
+  limit(RLIMIT_CORE, 0);
+  limit(RLIMIT_FSIZE, 0);
+#ifndef __SANITIZE_ADDRESS__  // whose shadow alone takes terabytes of addresses
+  limit(RLIMIT_AS, address_space);
+#endif
+  limit(RLIMIT_NOFILE, 1);  // 0 is taken: nothing can be opened; poll() refuses more descriptors than the limit
+  for (std::string request;;) {
+    if (receive_message(socket, request, Clock::time_point::max()) != nullptr) _exit(0);
+    rusage used{};
+    getrusage(RUSAGE_SELF, &used);
+    limit(RLIMIT_CPU, static_cast<rlim_t>(used.ru_utime.tv_sec + used.ru_stime.tv_sec) + 1 + cpu_seconds);
+    if (!send_message(socket, answer(request))) _exit(0);
+  }
+}
+
+}  // namespace
+
+void require_sql() {
+  if (const std::string_view packages = missing_sql_packages(); !packages.empty())
+    throw expert::Error(no_sql_libraries, {.expected = "libpg_query and SQLite",
+                                           .got = "neither or one of them",
+                                           .fix = "On Debian or Ubuntu: apt-get install " + std::string(packages) +
+                                                  ", then configure and build again"});
+}
+
+void SqlWorker::start() {
+  int pair[2];
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0)
+    throw expert::Error(no_sql_process, {.got = std::strerror(errno)});
+  const pid_t parent = getpid();
+  std::fflush(nullptr);
+  child_ = fork();
+  if (child_ == 0) {
+    close(pair[0]);
+    try {
+      serve(pair[1], parent);
+    } catch (...) {  // memory, most of all: as good as a crash
+      _exit(1);
+    }
+  }
+  close(pair[1]);
+  socket_ = pair[0];
+  if (child_ < 0) {
+    close(pair[0]);
+    throw expert::Error(no_sql_process, {.got = std::strerror(errno)});
+  }
+  const timeval patience{.tv_sec = answer_time.count(), .tv_usec = 0};
+  setsockopt(socket_, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
+}
+
+void SqlWorker::stop() {
+  if (child_ < 0) return;
+  close(socket_);
+  kill(child_, SIGKILL);
+  while (waitpid(child_, nullptr, 0) < 0 && errno == EINTR) continue;
+  child_ = -1;
+}
+
+std::optional<std::string> SqlWorker::ask(const std::string& request) {
+  if (child_ < 0) start();
+  std::string message;
+  const char* why = "the process died";
+  if (send_message(socket_, request)) why = receive_message(socket_, message, Clock::now() + answer_time);
+  if (why == nullptr) return message;
+  why_ = why;
+  stop();
+  ++replaced_;
+  return std::nullopt;
+}
+
+SqlParse SqlWorker::parse(const std::string& query) {
+  SqlParse out;
+  if (std::ssize(query) > sql_limits.text_bytes) return {false, false, {}, "the text is longer than 1 MiB"};
+  const auto message = ask(Writer().number('p').text(query).bytes());
+  if (!message) return {false, false, {}, why_};
+  Reader in(*message);
+  out.valid = in.number<char>() != 0;
+  out.ordered = in.number<char>() != 0;
+  out.canonical = in.text();
+  out.message = in.text();
+  return in.ok() ? out : SqlParse{false, false, {}, "the process gave no answer"};
+}
+
+SqlRun SqlWorker::run(const std::string& setup, const std::string& query) {
+  const auto message = ask(Writer().number('x').text(setup).text(query).bytes());
+  if (!message) return {SqlStatus::crashed, why_, {}};
+  Reader in(*message);
+  SqlRun out;
+  const auto status = in.number<std::uint8_t>();
+  out.status = static_cast<SqlStatus>(std::min<std::uint8_t>(status, static_cast<std::uint8_t>(SqlStatus::crashed)));
+  out.message = in.text();
+  const auto rows = in.number<std::size_t>(), columns = in.number<std::size_t>();
+  for (std::size_t r = 0; columns > 0 && r < rows && in.ok(); ++r) {
+    ResultRow row;
+    for (std::size_t c = 0; c < columns && in.ok(); ++c) row.push_back(read_cell(in));
+    out.result.rows.push_back(std::move(row));
+  }
+  return in.ok() ? out : SqlRun{SqlStatus::crashed, "the process gave no answer", {}};
+}
+
+}  // namespace cli

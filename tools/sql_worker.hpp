@@ -1,0 +1,43 @@
+// Queries -> verdicts, each found in a child process with limits. One child serves many queries; one that dies or is
+// silent for too long is replaced, and only the query that it was at is lost.
+#pragma once
+#include <sys/types.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "expert/core/error.hpp"
+#include "sql_guard.hpp"
+
+namespace cli {
+
+inline constexpr expert::ErrorCode no_sql_process{404, "the process that runs queries cannot be started"};
+inline constexpr expert::ErrorCode no_sql_libraries{405, "this program was built without what it needs to judge SQL"};
+
+// Throws E405 where the program was built without libpg_query and SQLite.
+void require_sql();
+
+class SqlWorker {
+ public:
+  SqlWorker() = default;
+  SqlWorker(const SqlWorker&) = delete;
+  SqlWorker& operator=(const SqlWorker&) = delete;
+  ~SqlWorker() { stop(); }
+
+  SqlParse parse(const std::string& query);
+  SqlRun run(const std::string& setup, const std::string& query);
+  std::int64_t replaced() const { return replaced_; }  // children that did not survive a query
+
+ private:
+  std::optional<std::string> ask(const std::string& request);  // empty: the child died or was too slow
+  void start();
+  void stop();
+
+  pid_t child_ = -1;
+  int socket_ = -1;
+  std::int64_t replaced_ = 0;
+  std::string why_;
+};
+
+}  // namespace cli
