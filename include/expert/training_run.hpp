@@ -29,7 +29,7 @@ inline namespace v0 {
 //   void on_save(const TrainingState&, const std::string& path);     // path/checkpoint-N is complete and on the disk
 //   void on_train_end(const TrainingState&);
 //   bool should_training_stop(const TrainingState&);                 // asked after each step; the first yes ends the
-//                                                                    // run after saving, with StopReason::requested
+//                                                                    // run after saving, with TrainingStop::requested
 //
 // Within a step the order is on_step_end, on_log, on_evaluate, on_save, should_training_stop.
 namespace notify {
@@ -191,9 +191,9 @@ class TrainingRun {
     saved.steps_per_epoch = state_.steps_per_epoch;
     saved.logging_steps = state_.logging_steps, saved.eval_steps = state_.eval_steps;
     saved.save_steps = state_.save_steps;
-    if (saved.stop_reason == StopReason::requested ||
-        (saved.stop_reason == StopReason::finished && saved.global_step < saved.max_steps))
-      saved.stop_reason = StopReason::running;
+    if (saved.stop_reason == TrainingStop::requested ||
+        (saved.stop_reason == TrainingStop::finished && saved.global_step < saved.max_steps))
+      saved.stop_reason = TrainingStop::running;
     if (!saved.best_model_checkpoint.empty() && directory_ != nullptr)  // the directory may have moved
       saved.best_model_checkpoint = directory_->checkpoint_path(saved.best_global_step);
     state_ = std::move(saved);
@@ -203,7 +203,7 @@ class TrainingRun {
 
   const TrainingState& state() const { return state_; }
   bool finished() const {
-    return state_.global_step >= state_.max_steps || state_.stop_reason == StopReason::early_stopping;
+    return state_.global_step >= state_.max_steps || state_.stop_reason == TrainingStop::early_stopping;
   }
 
   // Runs to the end, or until a callback asks to stop. With load_best_model_at_end the trainer holds the parameters of
@@ -214,7 +214,7 @@ class TrainingRun {
     if (directory_ != nullptr) recorded_ = items();
     const double begin = detail::monotonic_seconds() - state_.seconds;
     (notify::train_begin(callbacks, state_), ...);
-    while (!finished() && state_.stop_reason == StopReason::running) {
+    while (!finished() && state_.stop_reason == TrainingStop::running) {
       step(callbacks...);
       state_.seconds = detail::monotonic_seconds() - begin;
       after_step(callbacks...);
@@ -261,12 +261,12 @@ class TrainingRun {
     if (state_.global_step % options_.logging_steps == 0 || finished()) log(callbacks...);
     bool improved = false;
     if (evaluates() && due(options_.eval_strategy, options_.eval_steps)) improved = evaluate_now(callbacks...);
-    if (state_.stop_reason == StopReason::early_stopping && state_.window.loss_tokens > 0) log(callbacks...);
-    if (state_.stop_reason == StopReason::running && finished()) state_.stop_reason = StopReason::finished;
+    if (state_.stop_reason == TrainingStop::early_stopping && state_.window.loss_tokens > 0) log(callbacks...);
+    if (state_.stop_reason == TrainingStop::running && finished()) state_.stop_reason = TrainingStop::finished;
     if (due(options_.save_strategy, options_.save_steps) || (improved && options_.load_best_model_at_end))
       save(callbacks...);
     if (finished() || !(notify::should_training_stop(callbacks, state_) | ... | false)) return;
-    state_.stop_reason = StopReason::requested;
+    state_.stop_reason = TrainingStop::requested;
     save(callbacks...);
   }
 
@@ -309,7 +309,7 @@ class TrainingRun {
     (notify::evaluate(callbacks, state_, row), ...);
     const std::int64_t patience = options_.early_stopping_patience;
     if (patience > 0 && state_.early_stopping_patience_counter >= patience && !finished())
-      state_.stop_reason = StopReason::early_stopping;
+      state_.stop_reason = TrainingStop::early_stopping;
     return better;
   }
 

@@ -17,9 +17,9 @@ inline namespace v0 {
 
 inline constexpr ErrorCode bad_training_state{276, "trainer_state.json is not the state of a run of this library"};
 
-enum class StopReason : std::uint8_t { running, finished, early_stopping, requested };
+enum class TrainingStop : std::uint8_t { running, finished, early_stopping, requested };
 inline constexpr std::string_view stop_reason_names[] = {"running", "finished", "early_stopping", "requested"};
-constexpr std::string_view name_of(StopReason reason) { return stop_reason_names[static_cast<std::size_t>(reason)]; }
+constexpr std::string_view name_of(TrainingStop reason) { return stop_reason_names[static_cast<std::size_t>(reason)]; }
 
 // Sums since the last row of the log: a run that goes on from a checkpoint logs the means that it would have logged.
 struct LogWindow {
@@ -47,7 +47,7 @@ struct TrainingState {
   LogWindow window;
   double seconds = 0;  // of training, evaluation and saving, those before a resume included
   std::int64_t early_stopping_patience_counter = 0;
-  StopReason stop_reason = StopReason::running;
+  TrainingStop stop_reason = TrainingStop::running;
 };
 
 inline Json to_json(const TrainingState& s) {
@@ -132,7 +132,7 @@ inline TrainingState training_state_from(const Json& json, const std::string& fi
   const auto known = std::find(std::begin(stop_reason_names), std::end(stop_reason_names), reason);
   if (known == std::end(stop_reason_names))
     own.fail(bad_training_state, "stop_reason", "a reason that this library knows", expert::quoted(reason));
-  s.stop_reason = static_cast<StopReason>(known - std::begin(stop_reason_names));
+  s.stop_reason = static_cast<TrainingStop>(known - std::begin(stop_reason_names));
   return s;
 }
 
