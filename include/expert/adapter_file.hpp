@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <filesystem>
 #include <span>
 #include <string>
 #include <vector>
@@ -14,6 +13,7 @@
 #include "expert/core/limits.hpp"
 #include "expert/forward.hpp"
 #include "expert/io/atomic_file.hpp"
+#include "expert/io/files.hpp"
 #include "expert/io/mapped_file.hpp"
 #include "expert/io/peft_config.hpp"
 #include "expert/io/safetensors.hpp"
@@ -106,11 +106,11 @@ std::vector<Error> check_adapter(const PeftConfig& config, const SafetensorsFile
 
 // Flat parameters in the layout of AdapterLayout<E>. Throws the first error of check_adapter, and 20x to 22x, 26x.
 template <class E>
-std::vector<float> load_adapter(const std::filesystem::path& directory, const Limits& limits = default_limits) {
-  const auto config_file = directory / "adapter_config.json";
+std::vector<float> load_adapter(const std::string& directory, const Limits& limits = default_limits) {
+  const std::string config_file = path_in(directory, "adapter_config.json");
   const PeftConfig config = read_peft_config(config_file, limits);
-  const SafetensorsFile file(directory / "adapter_model.safetensors", limits);
-  const std::vector<Error> found = check_adapter<E>(config, file, config_file.string());
+  const SafetensorsFile file(path_in(directory, "adapter_model.safetensors"), limits);
+  const std::vector<Error> found = check_adapter<E>(config, file, config_file);
   if (!found.empty()) throw found.front();
   std::vector<float> values(static_cast<std::size_t>(AdapterLayout<E>::size));
   for (const NamedSlice& slice : AdapterLayout<E>::slices()) {
@@ -121,16 +121,6 @@ std::vector<float> load_adapter(const std::filesystem::path& directory, const Li
 }
 
 namespace detail {
-// Throws E203.
-inline void make_directory(const std::filesystem::path& directory) {
-  std::error_code error;
-  std::filesystem::create_directories(directory, error);
-  if (error)
-    throw Error(file_unwritable, {.file = directory.string(),
-                                  .expected = "a directory",
-                                  .got = error.message(),
-                                  .fix = "Choose another output directory"});
-}
 inline std::vector<TensorData> tensors_to_write(const std::vector<NamedSlice>& slices, const float* values) {
   std::vector<TensorData> tensors;
   for (const NamedSlice& s : slices)
@@ -143,29 +133,29 @@ inline std::vector<TensorData> tensors_to_write(const std::vector<NamedSlice>& s
 // Writes both files (f32), each whole or not at all; the directory is made. PEFT loads it with
 // PeftModel.from_pretrained.
 template <class E>
-void save_adapter(const float* values, const std::filesystem::path& directory,
-                  const std::string& base_model_name_or_path, double dropout = 0) {
-  detail::make_directory(directory);
-  write_safetensors(directory / "adapter_model.safetensors",
+void save_adapter(const float* values, const std::string& directory, const std::string& base_model_name_or_path,
+                  double dropout = 0) {
+  make_directories(directory);
+  write_safetensors(path_in(directory, "adapter_model.safetensors"),
                     detail::tensors_to_write(AdapterLayout<E>::slices(), values), {{"format", "pt"}});
-  write_peft_config(directory / "adapter_config.json", peft_config_of<E>(base_model_name_or_path, dropout));
+  write_peft_config(path_in(directory, "adapter_config.json"), peft_config_of<E>(base_model_name_or_path, dropout));
 }
 
 // Writes a base in the layout of BaseLayout<E> (f32) beside copies of `source`'s config.json (its dtype set to
 // float32), generation_config.json and tokenizer files.
 template <class E>
-void save_model(const float* values, const std::filesystem::path& directory, const std::filesystem::path& source,
+void save_model(const float* values, const std::string& directory, const std::string& source,
                 const Limits& limits = default_limits) {
-  detail::make_directory(directory);
-  Json config = read_json(source / "config.json", limits.config_bytes, limits);
+  make_directories(directory);
+  Json config = read_json(path_in(source, "config.json"), limits.config_bytes, limits);
   config.set(config.find("torch_dtype") != nullptr ? "torch_dtype" : "dtype", "float32");
-  write_safetensors(directory / "model.safetensors", detail::tensors_to_write(BaseLayout<E>::slices(), values),
+  write_safetensors(path_in(directory, "model.safetensors"), detail::tensors_to_write(BaseLayout<E>::slices(), values),
                     {{"format", "pt"}});
-  write_file(directory / "config.json", config.dump(2) + "\n");
+  write_file(path_in(directory, "config.json"), config.dump(2) + "\n");
   for (const char* name : {"generation_config.json", "tokenizer.json", "tokenizer_config.json"})
-    if (std::filesystem::exists(source / name)) {
-      const MappedFile file(source / name);
-      write_file(directory / name, {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()});
+    if (path_exists(path_in(source, name))) {
+      const MappedFile file(path_in(source, name));
+      write_file(path_in(directory, name), {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()});
     }
 }
 

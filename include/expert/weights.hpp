@@ -4,7 +4,6 @@
 #pragma once
 #include <cstdint>
 #include <cstring>
-#include <filesystem>
 #include <memory>
 #include <new>
 #include <span>
@@ -17,6 +16,7 @@
 #include "expert/core/limits.hpp"
 #include "expert/cpu/ops.hpp"
 #include "expert/io/checkpoint_dir.hpp"
+#include "expert/io/files.hpp"
 #include "expert/io/hf_config.hpp"
 #include "expert/ops/model_view.hpp"
 #include "expert/ops/quantize.hpp"
@@ -108,7 +108,7 @@ class Weights {
 
   const ModelView<E>& view() const { return view_; }
   const HfConfig& config() const { return config_; }
-  const std::filesystem::path& directory() const { return directory_; }
+  const std::string& directory() const { return directory_; }
   // Bytes that do not lie in the mapped files.
   std::int64_t owned_bytes() const { return owned_bytes_; }
 
@@ -122,8 +122,8 @@ class Weights {
 
  private:
   template <class E2>
-  friend Weights<E2> load_weights(const std::filesystem::path&, CpuDevice&, const Limits&);
-  Weights(std::filesystem::path directory, HfConfig config, Checkpoint checkpoint)
+  friend Weights<E2> load_weights(const std::string&, CpuDevice&, const Limits&);
+  Weights(std::string directory, HfConfig config, Checkpoint checkpoint)
       : directory_(std::move(directory)), config_(std::move(config)), checkpoint_(std::move(checkpoint)) {}
 
   std::byte* own(std::int64_t bytes) {
@@ -212,7 +212,7 @@ class Weights {
     }
   }
 
-  std::filesystem::path directory_;
+  std::string directory_;
   HfConfig config_;
   Checkpoint checkpoint_;
   ModelView<E> view_;
@@ -230,16 +230,15 @@ std::vector<Error> check_model(const HfConfig& config, const Checkpoint& checkpo
 }
 
 template <class E>
-Weights<E> load_weights(const std::filesystem::path& directory, CpuDevice& device,
-                        const Limits& limits = default_limits) {
+Weights<E> load_weights(const std::string& directory, CpuDevice& device, const Limits& limits = default_limits) {
   if constexpr (E::quant::kind == WeightKind::int4_affine)
     throw Error(quantization_not_built, {.where = "/base_models/0/quantization",
                                          .got = std::string(E::quant::quantization),
                                          .fix = "Compile Int4Quant"});
-  const auto config_file = directory / "config.json";
+  const std::string config_file = path_in(directory, "config.json");
   HfConfig config = read_hf_config(config_file, limits);
   Checkpoint checkpoint = Checkpoint::open(directory, limits);
-  const std::vector<Error> found = check_model<E>(config, checkpoint, config_file.string());
+  const std::vector<Error> found = check_model<E>(config, checkpoint, config_file);
   if (!found.empty()) throw found.front();
   Weights<E> weights(directory, std::move(config), std::move(checkpoint));
   Cpu cpu = device.cpu();

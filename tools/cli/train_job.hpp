@@ -1,6 +1,7 @@
-// One run of training for the expert E: rows -> adapter (or base), metrics.jsonl. Included by tools/experts/*.cpp only.
+// One run of training for the expert E: rows -> adapter (or base), checkpoints, metrics.jsonl. Included by the one
+// translation unit of each expert only.
 #pragma once
-#include <cmath>
+#include <cstdlib>
 #include <filesystem>
 #include <optional>
 #include <string>
@@ -12,9 +13,12 @@
 #include "expert/adapter_file.hpp"
 #include "expert/io/gzip.hpp"
 #include "expert/io/hf_config.hpp"
+#include "expert/io/run_directory.hpp"
+#include "expert/io/training_log.hpp"
 #include "expert/text/tokenizer.hpp"
 #include "expert/tokens.hpp"
 #include "expert/trainer.hpp"
+#include "expert/training_run.hpp"
 #include "expert/weights.hpp"
 
 namespace cli {
@@ -66,6 +70,75 @@ inline std::string describe_over_long(const TrainingData& data) {
   return text + (over_long.size() > 5 ? " ...)" : ")");
 }
 
+// Words -> a line that a POSIX shell reads as them.
+inline std::string shell_line(const std::vector<std::string>& words) {
+  constexpr std::string_view plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+=:,./@%";
+  std::string line;
+  for (const std::string& word : words) {
+    if (!line.empty()) line += ' ';
+    if (!word.empty() && word.find_first_not_of(plain) == word.npos) {
+      line += word;
+      continue;
+    }
+    line += '\'';
+    for (const char c : word) line += c == '\'' ? std::string("'\\''") : std::string(1, c);
+    line += '\'';
+  }
+  return line;
+}
+
+// The command that goes on with this run.
+inline std::string resume_command(const TrainJob& job) {
+  std::vector<std::string> words = job.command;
+  if (std::find(words.begin(), words.end(), "--resume") == words.end()) words.emplace_back("--resume");
+  return job.command.empty() ? "the same command with --resume" : shell_line(words);
+}
+
+// A resumed run takes the instruction set that it began with, where this CPU has it.
+inline Isa isa_of_run(const std::optional<SavedCheckpoint>& checkpoint) {
+  const char* forced = std::getenv("EXPERT_ISA");
+  if (checkpoint && (forced == nullptr || *forced == '\0'))
+    if (const Json* name = checkpoint->run.find("isa"); name != nullptr && name->is_string())
+      for (const Isa isa : all_isas)
+        if (name_of(isa) == name->as_string() && supports(cpu_features(), isa)) return isa;
+  return isa_from_environment_for_tests();
+}
+
+// What the rows become depends on all of these.
+inline std::string describe_dataset_options(const TrainJob& job) {
+  Json mapping = Json::object();
+  for (const auto& [ours, theirs] : job.rows.field_mapping) mapping.set(ours, theirs);
+  return Json::object()
+      .set("field_mapping", std::move(mapping))
+      .set("context_prefix", job.rows.context_prefix)
+      .set("min_length", job.filter.min_length)
+      .set("max_length", job.filter.max_length)
+      .set("deduplicate", job.filter.deduplicate)
+      .set("schema_injection_prob", job.filter.schema_injection_prob)
+      .dump();
+}
+
+template <class E>
+TrainingData read_rows(const std::string& file, const TrainJob& job, const Tokenizer& tokenizer,
+                       std::optional<std::int32_t> end, bool training) {
+  JsonlReader reader(open_plain_or_gzip(file), file);
+  const RowFilterOptions filter = training ? job.filter : RowFilterOptions{};
+  return TrainingData(read_dataset<typename E::chat_template>(reader, tokenizer, end, job.rows, filter),
+                      {.max_seq_length = E::packing::max_seq_length,
+                       .packed = E::packing::packing,
+                       .shuffled = training,
+                       .seed = job.seed},
+                      E::batch::batch_size, training ? job.gradient_accumulation_steps : 1, file);
+}
+
+inline void say_rows(const char* what, const TrainingData& data, const Report& report) {
+  const std::string name = std::string(what) + ": ";
+  report.say(name + describe(data.data()));
+  const std::string left_out = describe_filtered(data.data());
+  if (!left_out.empty()) report.say(name + left_out);
+  if (!data.packed().over_long.empty()) report.say(name + describe_over_long(data));
+}
+
 template <class E>
 ExitCode train_expert(const TrainJob& job, Report& report) {
   namespace fs = std::filesystem;
@@ -77,69 +150,109 @@ ExitCode train_expert(const TrainJob& job, Report& report) {
                                    .expected = "another directory than --model",
                                    .got = "the same",
                                    .fix = "Name a new directory"});
-  CpuDevice device(job.threads);
+  RunDirectory directory(job.out);
+  std::optional<SavedCheckpoint> checkpoint;
+  auto say_notices = [&, said = std::size_t{0}]() mutable {
+    for (; said < directory.notices().size(); ++said) report.say(directory.notices()[said]);
+  };
+  say_notices();
+  if (job.resume) {
+    try {
+      checkpoint = directory.newest_verified();
+    } catch (...) {
+      say_notices();
+      throw;
+    }
+    say_notices();
+  } else {
+    directory.require_no_checkpoints();
+  }
+
+  CpuDevice device(job.threads, isa_of_run(checkpoint));
   const Weights<E> weights = load_weights<E>(job.model, device);
-  const Tokenizer tokenizer = Tokenizer::load(fs::path(job.model) / "tokenizer.json");
-  check_vocabulary(tokenizer, E::model::vocab_size, (fs::path(job.model) / "tokenizer.json").string());
+  const std::string tokenizer_file = (fs::path(job.model) / "tokenizer.json").string();
+  const Tokenizer tokenizer = Tokenizer::load(tokenizer_file);
+  check_vocabulary(tokenizer, E::model::vocab_size, tokenizer_file);
   const std::vector<std::int32_t> ends = end_tokens(job.model, weights.config());
   const std::optional<std::int32_t> end = ends.empty() ? std::nullopt : std::optional(ends.front());
 
-  JsonlReader reader(open_plain_or_gzip(job.data), job.data);
-  TrainingData data(
-      read_dataset<typename E::chat_template>(reader, tokenizer, end, job.rows, job.filter),
-      {.max_seq_length = E::packing::max_seq_length, .packed = E::packing::packing, .shuffled = true, .seed = job.seed},
-      E::batch::batch_size, job.gradient_accumulation_steps, job.data);
-  report.say("data: " + describe(data.data()));
-  const std::string left_out = describe_filtered(data.data());
-  if (!left_out.empty()) report.say("data: " + left_out);
-  if (!data.packed().over_long.empty()) report.say("data: " + describe_over_long(data));
+  TrainingData data = read_rows<E>(job.data, job, tokenizer, end, true);
+  say_rows("data", data, report);
   char line[256];
   std::snprintf(line, sizeof line, "packing: %s, %zu rows of at most %lld tokens, fill %.4f",
                 E::packing::packing ? "on" : "off (one document a row)", data.packed().rows.size(),
-                static_cast<long long>(E::packing::max_seq_length), data.packed().fill());
+                static_cast<long long>(E::packing::max_seq_length), data.fill());
   report.say(line);
+  std::optional<TrainingData> valid;
+  if (!job.valid.empty()) {
+    valid.emplace(read_rows<E>(job.valid, job, tokenizer, end, false));
+    say_rows("evaluation rows", *valid, report);
+  }
 
-  const std::int64_t steps =
-      job.max_steps > 0 ? job.max_steps
-                        : std::max<std::int64_t>(
-                              1, std::llround(std::ceil(job.epochs * static_cast<double>(data.steps_per_epoch()))));
   Trainer<E> trainer(device, weights,
                      {.optimizer = job.optimizer, .dropout = static_cast<float>(job.dropout), .seed = job.seed});
-  std::snprintf(line, sizeof line,
-                "train: %lld steps of %lld x %lld rows, %lld parameters, %s, %d threads, arena %.1f MiB",
-                static_cast<long long>(steps), static_cast<long long>(job.gradient_accumulation_steps),
-                static_cast<long long>(E::batch::batch_size), static_cast<long long>(trainable_parameters<E>),
-                std::string(name_of(device.cpu().isa)).c_str(), job.threads,
-                static_cast<double>(TrainingPlan<E>::bytes(Trainer<E>::max_tokens)) / (1 << 20));
-  report.say(line);
-  detail::make_directory(job.out);
-  const StopRequest stop;
-  Progress progress(fs::path(job.out) / "metrics.jsonl", steps, data.steps_per_epoch(), data.packed().fill());
-  for (std::int64_t i = 0; i < steps && !stop.requested(); ++i) {
-    progress.add(trainer.step(data.step(i), learning_rate_at(job.optimizer, i, steps)));
-    if ((i + 1) % job.logging_steps == 0 || i + 1 == steps) progress.log();
+  TrainingRun<E> run(trainer, data, job.run);
+  if (valid) run.evaluate_on(*valid);
+  run.save_into(directory, job.model,
+                {file_item("data", job.data),
+                 file_item("tokenizer", tokenizer_file),
+                 base_item(job.model),
+                 {"end_token", end ? Json(*end) : Json("none")},
+                 {"dataset", describe_dataset_options(job)}});
+  if (checkpoint) {
+    const std::string note = run.resume(*checkpoint);
+    if (!note.empty()) report.say(note);
+    std::snprintf(line, sizeof line, "step %lld of %lld", static_cast<long long>(run.state().global_step),
+                  static_cast<long long>(run.state().max_steps));
+    report.say((run.finished() ? "this run is finished: " : "resumed: ") + checkpoint->path + ", " + line +
+               (run.finished() ? ", nothing is left to train" : ""));
   }
-  if (progress.has_unlogged()) progress.log();
-  progress.finish();
+  const std::int64_t planned_bytes = TrainingPlan<E>::bytes(Trainer<E>::max_tokens);
+  std::snprintf(
+      line, sizeof line, "train: %lld steps of %lld x %lld rows, %lld parameters, %s, %d threads, arena %.1f MiB",
+      static_cast<long long>(run.state().max_steps), static_cast<long long>(job.gradient_accumulation_steps),
+      static_cast<long long>(E::batch::batch_size), static_cast<long long>(trainable_parameters<E>),
+      std::string(name_of(device.cpu().isa)).c_str(), job.threads, static_cast<double>(planned_bytes) / (1 << 20));
+  report.say(line);
+
+  const StopRequest stop;
+  ProgressLine progress(planned_bytes);
+  JsonlLog metrics(fs::path(job.out) / "metrics.jsonl");
+  const TrainingState& state = run.train(progress, metrics, stop);
+  if (state.best_metric) {
+    std::snprintf(line, sizeof line, "best evaluation: loss %.4f at step %lld%s", *state.best_metric,
+                  static_cast<long long>(state.best_global_step),
+                  job.run.load_best_model_at_end && run.finished() ? ", which is the result" : "");
+    report.say(line);
+  }
 
   if constexpr (trains_base) {
     save_model<E>(trainer.parameters(), job.out, job.model);
   } else {
     save_adapter<E>(trainer.parameters(), job.out, job.model, job.dropout);
   }
-  std::snprintf(line, sizeof line, "%s: saved after %lld steps, %lld tokens in %s (%.0f tokens/s), last loss %.4f",
-                job.out.c_str(), static_cast<long long>(trainer.steps_done()),
-                static_cast<long long>(progress.tokens()), clock_text(progress.seconds()).c_str(),
-                static_cast<double>(progress.tokens()) / progress.seconds(), progress.last_loss());
+  double loss = 0;
+  for (const Json& row : state.log_history.items())
+    if (const Json* found = row.find("loss")) loss = found->as_double();
+  std::snprintf(line, sizeof line, "%s: saved after %lld steps (%s), %lld tokens in %s, last loss %.4f",
+                job.out.c_str(), static_cast<long long>(state.global_step),
+                std::string(name_of(state.stop_reason)).c_str(), static_cast<long long>(state.num_input_tokens_seen),
+                clock_text(state.seconds).c_str(), loss);
   report.say(line);
   report.result()
-      .set("steps", trainer.steps_done())
-      .set("tokens", progress.tokens())
-      .set("seconds", progress.seconds())
-      .set("loss", progress.last_loss())
-      .set("fill", data.packed().fill())
+      .set("steps", state.global_step)
+      .set("stop_reason", name_of(state.stop_reason))
+      .set("tokens", state.num_input_tokens_seen)
+      .set("seconds", state.seconds)
+      .set("loss", loss)
+      .set("fill", state.packing_fill)
       .set("over_long", static_cast<std::int64_t>(data.packed().over_long.size()));
-  return stop.requested() ? stop.exit_code() : ok;
+  if (state.best_metric)
+    report.result().set("best_eval_loss", *state.best_metric).set("best_step", state.best_global_step);
+  if (state.stop_reason != TrainingStop::requested) return ok;
+  report.say("interrupted: " + directory.checkpoint_path(state.global_step) + " is saved. Go on with:\n  " +
+             resume_command(job));
+  return stop.exit_code();
 }
 
 }  // namespace cli

@@ -9,6 +9,7 @@
 // adapters, 27x checkpoints, 30x training, 31x generation, 40x command line.
 #pragma once
 #include <cstdio>
+#include <cstring>
 #include <exception>
 #include <string>
 #include <string_view>
@@ -79,6 +80,9 @@ inline std::string quoted(std::string_view text, std::size_t limit = 60) {
   }
   return s + (text.size() > limit ? "\"..." : "\"");
 }
+
+// The system's words for an errno.
+inline std::string system_message(int error) { return std::strerror(error); }
 
 }  // namespace v0
 }  // namespace expert

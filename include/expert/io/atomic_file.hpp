@@ -7,35 +7,28 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdio>
-#include <filesystem>
 #include <span>
 #include <string>
 #include <string_view>
-#include <system_error>
 #include <utility>
 
 #include "expert/core/error.hpp"
+#include "expert/core/join.hpp"
+#include "expert/io/files.hpp"
 
 namespace expert {
 inline namespace v0 {
-
-inline constexpr ErrorCode file_unwritable{203, "a file cannot be written"};
 
 // Writes to a temporary name in the same directory; commit() syncs, renames over `path` and syncs the directory.
 // Without commit(), or when writing fails, nothing but the old file is left. Throws E203.
 class AtomicFile {
  public:
-  explicit AtomicFile(const std::filesystem::path& path) : path_(path) {
-    if (path_.native().find('\0') != std::string::npos || !path_.has_filename())
-      throw Error(file_unwritable, {.file = expert::quoted(path_.native()),
-                                    .where = {},
-                                    .expected = "the name of a file",
-                                    .got = {},
-                                    .fix = {}});
+  explicit AtomicFile(const std::string& path) : path_(path) {
+    if (path_.find('\0') != path_.npos || file_name_of(path_).empty())
+      throw Error(file_unwritable,
+                  {.file = expert::quoted(path_), .where = {}, .expected = "the name of a file", .got = {}, .fix = {}});
     for (int attempt = 0; fd_ < 0; ++attempt) {  // a crashed process may have left a name behind
-      std::string name = ".";
-      name += path_.filename().string() + "." + std::to_string(::getpid()) + "." + std::to_string(attempt) + ".tmp";
-      temporary_ = path_.parent_path() / name;
+      temporary_ = path_in(parent_of(path_), joined({".", file_name_of(path_), ".", ::getpid(), ".", attempt, ".tmp"}));
       fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
       if (fd_ < 0 && (errno != EEXIST || attempt == 1000)) fail();
     }
@@ -62,8 +55,8 @@ class AtomicFile {
   void commit() {
     if (::fsync(fd_) != 0 || std::rename(temporary_.c_str(), path_.c_str()) != 0) fail();
     ::close(std::exchange(fd_, -1));
-    const std::filesystem::path folder = path_.has_parent_path() ? path_.parent_path() : ".";
-    const int directory = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    const std::string parent = parent_of(path_);
+    const int directory = ::open(parent.empty() ? "." : parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     const bool synced = directory >= 0 && ::fsync(directory) == 0;
     const int error = errno;
     if (directory >= 0) ::close(directory);
@@ -73,19 +66,15 @@ class AtomicFile {
 
  private:
   [[noreturn]] void fail() const {
-    throw Error(file_unwritable, {.file = path_.string(),
-                                  .where = {},
-                                  .expected = {},
-                                  .got = std::generic_category().message(errno),
-                                  .fix = {}});
+    throw Error(file_unwritable, {.file = path_, .where = {}, .expected = {}, .got = system_message(errno), .fix = {}});
   }
 
-  std::filesystem::path path_, temporary_;
+  std::string path_, temporary_;
   int fd_ = -1;
 };
 
 // The whole file at once.
-inline void write_file(const std::filesystem::path& path, std::string_view text) {
+inline void write_file(const std::string& path, std::string_view text) {
   AtomicFile file(path);
   file.write(text);
   file.commit();

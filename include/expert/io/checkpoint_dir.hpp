@@ -7,18 +7,17 @@
 #include <bit>
 #include <cstdint>
 #include <cstring>
-#include <filesystem>
 #include <map>
 #include <span>
 #include <string>
 #include <string_view>
-#include <system_error>
 #include <utility>
 #include <vector>
 
 #include "expert/core/dtype.hpp"
 #include "expert/core/error.hpp"
 #include "expert/core/limits.hpp"
+#include "expert/io/files.hpp"
 #include "expert/io/safetensors.hpp"
 #include "expert/json/json.hpp"
 #include "expert/plan/tensors.hpp"
@@ -35,13 +34,13 @@ class Checkpoint {
  public:
   // Throws E20x, E21x, E22x, and E235 where the directory has no or two sets of weights or its index is wrong. Pickles
   // (*.bin, *.pt, ...) are never opened.
-  static Checkpoint open(const std::filesystem::path& directory, const Limits& limits = default_limits) {
-    namespace fs = std::filesystem;
-    std::error_code error;
-    if (!fs::is_directory(directory, error))
-      fail(directory, {}, "a model directory", error ? error.message() : "a file", "Name the directory of config.json");
-    const fs::path single = directory / "model.safetensors", index = directory / "model.safetensors.index.json";
-    const bool has_single = fs::exists(single, error), has_index = fs::exists(index, error);
+  static Checkpoint open(const std::string& directory, const Limits& limits = default_limits) {
+    if (!is_directory(directory))
+      fail(directory, {}, "a model directory", path_exists(directory) ? "a file" : system_message(errno),
+           "Name the directory of config.json");
+    const std::string single = path_in(directory, "model.safetensors"),
+                      index = path_in(directory, "model.safetensors.index.json");
+    const bool has_single = path_exists(single), has_index = path_exists(index);
     if (has_single && has_index)
       fail(directory, {}, "model.safetensors or model.safetensors.index.json", "both",
            "Remove the one that is not the model");
@@ -69,14 +68,12 @@ class Checkpoint {
     return {};
   }
   // All files, for messages: the file, or the directory of the shards.
-  std::string name() const {
-    return files_.size() == 1 ? files_[0].name() : std::filesystem::path(files_[0].name()).parent_path().string();
-  }
+  std::string name() const { return files_.size() == 1 ? files_[0].name() : parent_of(files_[0].name()); }
 
  private:
-  [[noreturn]] static void fail(const std::filesystem::path& file, std::string where, std::string expected,
-                                std::string got, std::string fix = "") {
-    throw Error(model_files, {.file = file.string(),
+  [[noreturn]] static void fail(const std::string& file, std::string where, std::string expected, std::string got,
+                                std::string fix = "") {
+    throw Error(model_files, {.file = file,
                               .where = std::move(where),
                               .expected = std::move(expected),
                               .got = std::move(got),
@@ -84,18 +81,17 @@ class Checkpoint {
   }
 
   // By name only: nothing is opened to find out.
-  static bool is_pickle(const std::filesystem::path& file) {
+  static bool is_pickle(std::string_view file) {
     constexpr std::array<std::string_view, 6> extensions{".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"};
-    return std::find(extensions.begin(), extensions.end(), file.extension().string()) != extensions.end();
+    return std::find(extensions.begin(), extensions.end(), extension_of(file)) != extensions.end();
   }
 
-  [[noreturn]] static void refuse_without_weights(const std::filesystem::path& directory) {
-    std::error_code error;
+  [[noreturn]] static void refuse_without_weights(const std::string& directory) {
     std::string pickle;
     bool adapter = false;
-    for (std::filesystem::directory_iterator at(directory, error), end; !error && at != end; at.increment(error)) {
-      if (is_pickle(at->path())) pickle = at->path().filename().string();
-      adapter |= at->path().filename() == "adapter_model.safetensors";
+    for (const std::string& name : names_in(directory)) {
+      if (is_pickle(name)) pickle = name;
+      adapter |= name == "adapter_model.safetensors";
     }
     const std::string expected = "model.safetensors or model.safetensors.index.json";
     if (!pickle.empty())
@@ -107,7 +103,7 @@ class Checkpoint {
 
   // Names are checked before any shard is opened: an index may not reach outside its directory. Then index and shards
   // must agree in both directions, so that no tensor is lost or taken from the wrong shard.
-  void open_shards(const std::filesystem::path& directory, const std::filesystem::path& index, const Limits& limits) {
+  void open_shards(const std::string& directory, const std::string& index, const Limits& limits) {
     const Json json = read_json(index, limits.index_bytes, limits);
     const Json* map = json.find("weight_map");
     if (!map || !map->is_object() || map->members().empty())
@@ -120,17 +116,16 @@ class Checkpoint {
       const std::string where = "/weight_map, tensor " + expert::quoted(tensor, 200);
       if (!shard.is_string()) fail(index, where, "the name of a shard", shard.described());
       const std::string& name = shard.as_string();
-      const std::filesystem::path path(name);
-      if (is_pickle(path))
+      if (is_pickle(name))
         fail(index, where, "a safetensors file", expert::quoted(name), "Pickles can run code and are never opened");
-      if (path.extension() != ".safetensors" || path.filename() != path || name.find_first_of("/\\") != name.npos ||
+      if (extension_of(name) != ".safetensors" || name.find_first_of("/\\") != name.npos ||
           name.find('\0') != name.npos)
         fail(index, where, "the name of a .safetensors file in the same directory", expert::quoted(name));
       shards.emplace(name, 0);
     }
     for (auto& [name, place] : shards) {
       place = files_.size();
-      files_.emplace_back(directory / name, limits);
+      files_.emplace_back(path_in(directory, name), limits);
     }
     for (const auto& [tensor, shard] : map->members())
       if (!files_[shards.at(shard.as_string())].find(tensor))
@@ -141,7 +136,8 @@ class Checkpoint {
       for (const TensorView& tensor : files_[place].tensors()) {
         const Json* mapped = map->find(tensor.name);
         if (!mapped || mapped->as_string() != name)
-          fail(directory / name, "tensor " + expert::quoted(tensor.name, 200), "it in the index as part of this shard",
+          fail(path_in(directory, name), "tensor " + expert::quoted(tensor.name, 200),
+               "it in the index as part of this shard",
                mapped ? "there as part of " + expert::quoted(mapped->as_string()) : "no such tensor there");
         bytes += tensor.bytes;
       }

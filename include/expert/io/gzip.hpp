@@ -3,11 +3,11 @@
 #include <zlib.h>
 
 #include <array>
-#include <filesystem>
 #include <memory>
 #include <string>
 #include <utility>
 
+#include "expert/io/files.hpp"
 #include "expert/io/lines.hpp"
 
 namespace expert {
@@ -83,7 +83,7 @@ class GzipSource final : public ByteSource {
 
 // Opens a file by what it contains: gzip where it begins with gzip's two magic bytes, else plain. A name that ends in
 // .gz must be gzip. Throws E200, E201; reading throws E251.
-inline std::unique_ptr<ByteSource> open_plain_or_gzip(const std::filesystem::path& path) {
+inline std::unique_ptr<ByteSource> open_plain_or_gzip(const std::string& path) {
   auto probe = std::make_unique<FileSource>(path);
   char magic[2] = {};
   std::size_t n = 0;
@@ -94,7 +94,7 @@ inline std::unique_ptr<ByteSource> open_plain_or_gzip(const std::filesystem::pat
   }
   probe->rewind();
   const bool is_gzip = n == 2 && magic[0] == '\x1f' && magic[1] == '\x8b';
-  if (is_gzip || path.extension() == ".gz") return std::make_unique<GzipSource>(std::move(probe), path.string());
+  if (is_gzip || extension_of(path) == ".gz") return std::make_unique<GzipSource>(std::move(probe), path);
   return probe;
 }
 

@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
-#include <filesystem>
 #include <limits>
 #include <optional>
 #include <string>
@@ -304,8 +303,8 @@ inline HfConfig parse_hf_config(const Json& json, const std::string& file) {
   return config;
 }
 
-inline HfConfig read_hf_config(const std::filesystem::path& path, const Limits& limits = default_limits) {
-  return parse_hf_config(read_json(path, limits.config_bytes, limits), path.string());
+inline HfConfig read_hf_config(const std::string& path, const Limits& limits = default_limits) {
+  return parse_hf_config(read_json(path, limits.config_bytes, limits), path);
 }
 
 // Keys that change which tokens are chosen and that we do not compute are refused unless they say "do nothing".
@@ -362,9 +361,8 @@ inline GenerationConfig parse_generation_config(const Json& json, const std::str
   return config;
 }
 
-inline GenerationConfig read_generation_config(const std::filesystem::path& path,
-                                               const Limits& limits = default_limits) {
-  return parse_generation_config(read_json(path, limits.config_bytes, limits), path.string());
+inline GenerationConfig read_generation_config(const std::string& path, const Limits& limits = default_limits) {
+  return parse_generation_config(read_json(path, limits.config_bytes, limits), path);
 }
 
 }  // namespace v0

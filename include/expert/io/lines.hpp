@@ -6,7 +6,6 @@
 #include <cerrno>
 #include <cstdint>
 #include <cstring>
-#include <filesystem>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -32,7 +31,7 @@ class ByteSource {
 // The bytes of a regular file as they are. Throws E200, E201.
 class FileSource final : public ByteSource {
  public:
-  explicit FileSource(const std::filesystem::path& path) : file_(path) {}
+  explicit FileSource(const std::string& path) : file_(path) {}
   std::size_t read(char* out, std::size_t capacity) override {
     for (;;) {
       const ssize_t n = ::read(file_.fd(), out, capacity);

@@ -3,7 +3,6 @@
 #include <sys/mman.h>
 
 #include <cstddef>
-#include <filesystem>
 #include <span>
 #include <string>
 #include <utility>
@@ -18,7 +17,7 @@ inline namespace v0 {
 class MappedFile {
  public:
   // Throws E200 (with the system's reason), E201. An empty file is an empty span.
-  explicit MappedFile(const std::filesystem::path& path) {
+  explicit MappedFile(const std::string& path) {
     const OpenFile file(path);
     name_ = file.name();
     size_ = static_cast<std::size_t>(file.size());

@@ -8,7 +8,6 @@
 #include <array>
 #include <cmath>
 #include <cstdint>
-#include <filesystem>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -136,8 +135,8 @@ inline PeftConfig parse_peft_config(const Json& json, const std::string& file) {
   return config;
 }
 
-inline PeftConfig read_peft_config(const std::filesystem::path& path, const Limits& limits = default_limits) {
-  return parse_peft_config(read_json(path, limits.config_bytes, limits), path.string());
+inline PeftConfig read_peft_config(const std::string& path, const Limits& limits = default_limits) {
+  return parse_peft_config(read_json(path, limits.config_bytes, limits), path);
 }
 
 // The text that PEFT 0.21's save_pretrained writes for this configuration.
@@ -165,7 +164,7 @@ inline std::string peft_config_text(const PeftConfig& config) {
   return json.dump(2);
 }
 
-inline void write_peft_config(const std::filesystem::path& path, const PeftConfig& config) {
+inline void write_peft_config(const std::string& path, const PeftConfig& config) {
   write_file(path, peft_config_text(config));
 }
 

@@ -5,7 +5,6 @@
 // .checkpoint-N.PID.tmp, every file synced and read back, then renamed, the directory synced; only then is an older one
 // removed. So a kill or a power cut at any moment leaves the checkpoints that were there before.
 #pragma once
-#include <dirent.h>
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -18,12 +17,12 @@
 #include <cstdio>
 #include <string>
 #include <string_view>
-#include <system_error>
 #include <utility>
 #include <vector>
 
 #include "expert/core/error.hpp"
 #include "expert/io/atomic_file.hpp"
+#include "expert/io/files.hpp"
 #include "expert/io/sha256.hpp"
 #include "expert/json/json.hpp"
 #include "expert/json/read_file.hpp"
@@ -51,18 +50,7 @@ inline constexpr std::string_view checkpoint_prefix = "checkpoint-", checkpoint_
 inline constexpr std::int64_t checkpoint_record_bytes = std::int64_t{16} << 20;
 
 [[noreturn]] inline void fail_unwritable(const std::string& path) {
-  throw Error(file_unwritable, {.file = path, .got = std::generic_category().message(errno)});
-}
-
-inline std::vector<std::string> names_in(const std::string& directory) {
-  std::vector<std::string> names;
-  DIR* open = ::opendir(directory.c_str());
-  if (open == nullptr) throw Error(file_unreadable, {.file = directory, .got = std::generic_category().message(errno)});
-  while (const dirent* entry = ::readdir(open))
-    if (const std::string_view name = entry->d_name; name != "." && name != "..") names.emplace_back(name);
-  ::closedir(open);
-  std::sort(names.begin(), names.end());
-  return names;
+  throw Error(file_unwritable, {.file = path, .got = system_message(errno)});
 }
 
 // Directories first the names in them, links never followed. What cannot be removed stays.
@@ -162,7 +150,7 @@ class RunDirectory {
     while (path_.size() > 1 && path_.ends_with('/')) path_.pop_back();
     make_directories();
     lock();
-    for (const std::string& name : detail::names_in(path_))
+    for (const std::string& name : names_in(path_))
       if (detail::is_leftover(name)) {
         detail::remove_tree(path_ + "/" + name);
         notices_.push_back("removed what a killed run left behind: " + path_ + "/" + name);
@@ -187,7 +175,7 @@ class RunDirectory {
   // By name, ascending; not looked into.
   std::vector<std::int64_t> steps() const {
     std::vector<std::int64_t> steps;
-    for (const std::string& name : detail::names_in(path_))
+    for (const std::string& name : names_in(path_))
       if (const std::int64_t step = detail::step_of(name); step >= 0) steps.push_back(step);
     std::sort(steps.begin(), steps.end());
     return steps;
@@ -246,7 +234,7 @@ class RunDirectory {
   // same step that is there already (a damaged one) is replaced. Throws E203, E275, E200.
   std::string publish(NewCheckpoint& checkpoint, Json run) {
     Json files = Json::object();
-    for (const std::string& name : detail::names_in(checkpoint.path_)) {
+    for (const std::string& name : names_in(checkpoint.path_)) {
       const std::string file = checkpoint.path_ + "/" + name;
       files.set(name, Json::object().set("bytes", OpenFile(file).size()).set("sha256", sha256_file(file)));
     }

@@ -9,7 +9,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <filesystem>
 #include <map>
 #include <memory>
 #include <span>
@@ -108,7 +107,7 @@ struct TensorView {
 // An open file, everything about its layout checked. Throws E200, E201, E210 ... E215 (header text), E220 ... E228.
 class SafetensorsFile {
  public:
-  explicit SafetensorsFile(const std::filesystem::path& path, const Limits& limits = default_limits) : file_(path) {
+  explicit SafetensorsFile(const std::string& path, const Limits& limits = default_limits) : file_(path) {
     const std::span<const std::byte> bytes = file_.bytes();
     std::uint64_t header_bytes = 0;
     if (bytes.size() < sizeof header_bytes)
@@ -275,10 +274,10 @@ struct TensorData {
 // The file that safetensors.save_file writes, byte for byte: wider dtypes first, then by name; the header padded with
 // spaces to a multiple of 8. It appears when it is complete. Throws E203; E224 on a name that is empty, reserved or
 // there twice; E227 where bytes and shape disagree.
-inline void write_safetensors(const std::filesystem::path& path, std::vector<TensorData> tensors,
+inline void write_safetensors(const std::string& path, std::vector<TensorData> tensors,
                               const std::map<std::string, std::string>& metadata = {}) {
   const auto fail = [&](ErrorCode code, const TensorData& tensor, std::string expected, std::string got) {
-    throw Error(code, {.file = path.string(),
+    throw Error(code, {.file = path,
                        .where = "tensor " + expert::quoted(tensor.name, 200),
                        .expected = std::move(expected),
                        .got = std::move(got),

@@ -9,7 +9,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <filesystem>
 #include <span>
 #include <string>
 #include <string_view>
@@ -101,7 +100,7 @@ inline std::string sha256(std::string_view bytes) {
 }
 
 // Reads the file in pieces of 1 MiB. Throws E200, E201.
-inline std::string sha256_file(const std::filesystem::path& path) {
+inline std::string sha256_file(const std::string& path) {
   const OpenFile file(path);
   std::vector<std::byte> piece(std::size_t{1} << 20);
   Sha256 hash;

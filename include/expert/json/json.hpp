@@ -7,7 +7,6 @@
 #pragma once
 #include <charconv>
 #include <cstdint>
-#include <filesystem>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -305,9 +304,8 @@ inline Json parse_json(std::string_view text, const std::string& file, std::int6
 }
 
 // Throws E200 ... E202 where the file cannot be read or is too large, else what parse_json throws.
-inline Json read_json(const std::filesystem::path& path, std::int64_t max_bytes,
-                      const Limits& limits = default_limits) {
-  return parse_json(read_file(path, max_bytes), path.string(), max_bytes, limits);
+inline Json read_json(const std::string& path, std::int64_t max_bytes, const Limits& limits = default_limits) {
+  return parse_json(read_file(path, max_bytes), path, max_bytes, limits);
 }
 
 }  // namespace v0

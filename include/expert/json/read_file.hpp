@@ -7,12 +7,11 @@
 
 #include <cerrno>
 #include <cstdint>
-#include <filesystem>
 #include <string>
-#include <system_error>
 #include <utility>
 
 #include "expert/core/error.hpp"
+#include "expert/core/join.hpp"
 
 namespace expert {
 inline namespace v0 {
@@ -25,7 +24,7 @@ inline constexpr ErrorCode file_too_large{202, "a file is larger than its limit"
 class OpenFile {
  public:
   // O_NONBLOCK: opening a FIFO that nobody writes to would wait for ever; regular files ignore the flag.
-  explicit OpenFile(const std::filesystem::path& path) : name_(path.string()) {
+  explicit OpenFile(const std::string& path) : name_(path) {
     if (name_.find('\0') != std::string::npos)
       throw Error(
           file_unreadable,
@@ -59,8 +58,7 @@ class OpenFile {
 
   // Throws E200 with errno's text.
   [[noreturn]] void fail() const {
-    throw Error(file_unreadable,
-                {.file = name_, .where = {}, .expected = {}, .got = std::generic_category().message(errno), .fix = {}});
+    throw Error(file_unreadable, {.file = name_, .where = {}, .expected = {}, .got = system_message(errno), .fix = {}});
   }
 
  private:
@@ -77,14 +75,14 @@ class OpenFile {
 };
 
 // The whole file. Throws E200, E201, and E202 where it is larger than max_bytes (before any memory is taken for it).
-inline std::string read_file(const std::filesystem::path& path, std::int64_t max_bytes) {
+inline std::string read_file(const std::string& path, std::int64_t max_bytes) {
   const OpenFile file(path);
   const auto check = [&](std::int64_t size) {
     if (size > max_bytes)
       throw Error(file_too_large, {.file = file.name(),
                                    .where = {},
-                                   .expected = "at most " + std::to_string(max_bytes) + " bytes",
-                                   .got = std::to_string(size) + " or more",
+                                   .expected = joined({"at most ", max_bytes, " bytes"}),
+                                   .got = joined({size, " or more"}),
                                    .fix = {}});
   };
   check(file.size());

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
-#include <filesystem>
 #include <optional>
 #include <span>
 #include <string>
@@ -39,8 +38,8 @@ class Tokenizer {
   static constexpr std::size_t max_text_bytes = std::size_t{1} << 30;  // positions within a piece take 32 bits
 
   // Throws E20x, E21x for the file and E240 to E245 for what stands in it.
-  static Tokenizer load(const std::filesystem::path& path, const Limits& limits = default_limits) {
-    return Tokenizer(read_tokenizer_file(read_json(path, limits.tokenizer_bytes, limits), path.string()));
+  static Tokenizer load(const std::string& path, const Limits& limits = default_limits) {
+    return Tokenizer(read_tokenizer_file(read_json(path, limits.tokenizer_bytes, limits), path));
   }
   static Tokenizer parse(std::string_view json, const std::string& file, const Limits& limits = default_limits) {
     return Tokenizer(read_tokenizer_file(parse_json(json, file, limits.tokenizer_bytes, limits), file));
