@@ -7,6 +7,7 @@ namespace cli {
 std::string_view missing_sql_packages() { return "libpg-query-dev libsqlite3-dev"; }
 SqlParse parse_sql(const std::string&) { return {}; }
 SqlRun run_sql(const std::string&, const std::string&) { return {}; }
+SqlRun run_script(const std::string&) { return {}; }
 }  // namespace cli
 
 #else
@@ -77,23 +78,30 @@ class Database {
     sqlite3_progress_handler(opened, steps_between_checks, &Database::over_budget, this);
   }
 
-  // Runs the statements of a script; its message, or empty where all went well.
-  std::string setup(const std::string& script) {
+  // Runs the statements of a script up to its first query, which is left in `rest`. Returns what went wrong, or an
+  // empty text; from then on only queries are permitted.
+  std::string setup(std::string_view script, std::string_view& rest) {
     begin();
     const char *at = script.data(), *end = at + script.size();
     while (at < end) {
+      const char* start = at;
       Statement statement;
       if (prepare(at, end, statement) != SQLITE_OK) return message();
       if (statement == nullptr) continue;
+      if (sqlite3_column_count(statement.get()) > 0) {
+        at = start;
+        break;
+      }
       int code = SQLITE_ROW;
       while (code == SQLITE_ROW) code = sqlite3_step(statement.get());
       if (code != SQLITE_DONE) return message();
     }
+    rest = std::string_view(at, static_cast<std::size_t>(end - at));
     return list_tables();
   }
 
   // After setup(): one query.
-  SqlRun query(const std::string& text) {
+  SqlRun query(std::string_view text) {
     begin();
     refused_.clear();
     const char *at = text.data(), *end = at + text.size();
@@ -311,9 +319,23 @@ SqlRun run_sql(const std::string& setup, const std::string& query) {
   for (const auto& [text, status] : {std::pair{&setup, SqlStatus::setup_failed}, {&query, SqlStatus::not_one_query}})
     if (const std::string_view why = unreadable(*text); !why.empty()) return {status, std::string(why), {}};
   Database database;
-  const std::string complaint = database.setup(setup);
+  std::string_view rest;
+  std::string complaint = database.setup(setup, rest);
+  if (complaint.empty() && !rest.empty()) complaint = "a query among the statements that fill the database";
   if (!complaint.empty()) return {SqlStatus::setup_failed, complaint, {}};
   return database.query(query);
+}
+
+SqlRun run_script(const std::string& script) {
+  if (const std::string_view why = unreadable(script); !why.empty())
+    return {SqlStatus::not_one_query, std::string(why), {}};
+  Database database;
+  std::string_view rest;
+  const std::string complaint = database.setup(script, rest);
+  if (!complaint.empty()) return {SqlStatus::setup_failed, complaint, {}};
+  SqlRun run = database.query(rest);
+  if (run.status == SqlStatus::executed) run.message = rest;
+  return run;
 }
 
 }  // namespace cli

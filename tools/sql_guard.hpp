@@ -51,4 +51,7 @@ SqlParse parse_sql(const std::string& query);
 // `setup`: CREATE and INSERT statements that fill a fresh database in memory, on which the query then runs alone.
 SqlRun run_sql(const std::string& setup, const std::string& query);
 
+// The same from one text: CREATE and INSERT statements if any, then one query, which becomes the message when it ran.
+SqlRun run_script(const std::string& script);
+
 }  // namespace cli

@@ -142,7 +142,8 @@ void limit(decltype(RLIMIT_CPU) resource, rlim_t most) {
 std::string answer(const std::string& request) {
   Reader in(request);
   Writer out;
-  if (in.number<char>() == 'p') {
+  const char kind = in.number<char>();
+  if (kind == 'p') {
     const SqlParse parse = parse_sql(in.text());
     out.number(static_cast<char>(parse.valid))
         .number(static_cast<char>(parse.ordered))
@@ -150,8 +151,8 @@ std::string answer(const std::string& request) {
         .text(parse.message);
     return out.bytes();
   }
-  const std::string setup = in.text(), query = in.text();
-  const SqlRun run = run_sql(setup, query);
+  const std::string first = in.text();
+  const SqlRun run = kind == 's' ? cli::run_script(first) : run_sql(first, in.text());
   const auto& rows = run.result.rows;
   out.number(static_cast<std::uint8_t>(run.status))
       .text(run.message)
@@ -253,7 +254,13 @@ SqlParse SqlWorker::parse(const std::string& query) {
 }
 
 SqlRun SqlWorker::run(const std::string& setup, const std::string& query) {
-  const auto message = ask(Writer().number('x').text(setup).text(query).bytes());
+  return ask_run(Writer().number('x').text(setup).text(query).bytes());
+}
+
+SqlRun SqlWorker::run_script(const std::string& script) { return ask_run(Writer().number('s').text(script).bytes()); }
+
+SqlRun SqlWorker::ask_run(const std::string& request) {
+  const auto message = ask(request);
   if (!message) return {SqlStatus::crashed, why_, {}};
   Reader in(*message);
   SqlRun out;

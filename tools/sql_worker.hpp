@@ -14,6 +14,7 @@ namespace cli {
 
 inline constexpr expert::ErrorCode no_sql_process{404, "the process that runs queries cannot be started"};
 inline constexpr expert::ErrorCode no_sql_libraries{405, "this program was built without what it needs to judge SQL"};
+inline constexpr expert::ErrorCode query_refused{406, "a query does not run within its limits"};
 
 // Throws E405 where the program was built without libpg_query and SQLite.
 void require_sql();
@@ -27,10 +28,12 @@ class SqlWorker {
 
   SqlParse parse(const std::string& query);
   SqlRun run(const std::string& setup, const std::string& query);
+  SqlRun run_script(const std::string& script);
   std::int64_t replaced() const { return replaced_; }  // children that did not survive a query
 
  private:
   std::optional<std::string> ask(const std::string& request);  // empty: the child died or was too slow
+  SqlRun ask_run(const std::string& request);
   void start();
   void stop();
 

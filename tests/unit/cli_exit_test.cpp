@@ -1,5 +1,6 @@
 // tools/cli/common.hpp: what an error makes of the exit code and of --json. cli_test.py runs the program itself.
 #include "../../tools/cli/common.hpp"
+#include "../../tools/sql_worker.hpp"
 
 #include <filesystem>
 #include <fstream>
@@ -9,9 +10,10 @@
 
 using namespace expert;
 
-TEST_CASE("E400, E401, E403: refused input exits with 2; a full disk, a run that blew up, E404 and E405 with 1",
+TEST_CASE("E400, E401, E403, E406: refused input exits with 2; a full disk, a run that blew up, E404 and E405 with 1",
           "[cli]") {
-  for (const ErrorCode code : {cli::unknown_flag, cli::bad_command_line, cli::weights_not_pinned_ones})
+  for (const ErrorCode code :
+       {cli::unknown_flag, cli::bad_command_line, cli::weights_not_pinned_ones, cli::query_refused})
     CHECK(cli::exit_code_of(Error(code, {})) == 2);
   CHECK(cli::exit_code_of(Error({221, "a header is not valid"}, {})) == 2);
   for (const int number : {203, 303, 312, 404, 405})

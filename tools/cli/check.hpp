@@ -13,8 +13,10 @@
 #include "expert/io/gzip.hpp"
 #include "expert/io/hf_config.hpp"
 #include "expert/io/safetensors.hpp"
+#include "expert/json/read_file.hpp"
 #include "expert/manifest.hpp"
 #include "expert/text/tokenizer.hpp"
+#include "sql_worker.hpp"
 
 namespace cli {
 
@@ -69,6 +71,28 @@ inline std::string check_manifest_file(const std::string& file, std::vector<Erro
   return "schema_version 2.0";
 }
 
+// A query as a model may have written it, run in the guarded child process on a database that is empty but for what the
+// statements before the query create. Throws E405 where this program cannot.
+inline std::string check_sql_exec(const std::string& file, std::vector<Error>& found) {
+  require_sql();
+  const std::string text = read_file(file, sql_limits.text_bytes);
+  SqlWorker worker;
+  const SqlRun run = worker.run_script(text);
+  if (run.status != SqlStatus::executed) {
+    found.emplace_back(query_refused,
+                       ErrorDetail{.file = file,
+                                   .where = {},
+                                   .expected = "one query that reads its own tables only and ends within "
+                                               "10^7 steps, 200 ms and 1 MiB",
+                                   .got = expert::quoted(run.message, 200),
+                                   .fix = {}});
+    return {};
+  }
+  const SqlParse parse = worker.parse(run.message);
+  return std::to_string(run.result.rows.size()) + " rows; PostgreSQL's parser " +
+         (parse.valid ? "reads it as one SELECT" : "does not read it as one SELECT: " + parse.message);
+}
+
 // Rows to train on and rows to be answered (without a completion) are both accepted.
 inline std::string check_jsonl(const std::string& file, std::vector<Error>&) {
   JsonlReader reader(open_plain_or_gzip(file), file);
@@ -98,11 +122,9 @@ inline std::string check_jsonl(const std::string& file, std::vector<Error>&) {
 using Checker = std::string (*)(const std::string& file, std::vector<Error>& found);
 
 inline const std::map<std::string, Checker>& checkers() {
-  static const std::map<std::string, Checker> table{{"config", check_config},
-                                                    {"jsonl", check_jsonl},
-                                                    {"manifest", check_manifest_file},
-                                                    {"safetensors", check_safetensors},
-                                                    {"tokenizer", check_tokenizer}};
+  static const std::map<std::string, Checker> table{
+      {"config", check_config},           {"jsonl", check_jsonl},       {"manifest", check_manifest_file},
+      {"safetensors", check_safetensors}, {"sql_exec", check_sql_exec}, {"tokenizer", check_tokenizer}};
   return table;
 }
 
