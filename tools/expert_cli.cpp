@@ -1,5 +1,5 @@
-// expert-cli: check, tokenize, train, generate, eval. Exit codes: 0 ok, 2 refused input, 130/143 interrupted after
-// saving, 1 else.
+// expert-cli: check, tokenize, train, generate, eval, report. Exit codes: 0 ok, 2 refused input, 130/143 interrupted
+// after saving, 1 else.
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <new>
@@ -10,6 +10,7 @@
 #include "cli/common.hpp"
 #include "cli/eval.hpp"
 #include "cli/generate.hpp"
+#include "cli/report.hpp"
 #include "cli/tokenize.hpp"
 #include "cli/train.hpp"
 
@@ -59,11 +60,14 @@ int run(int argc, char** argv) {
   CLI::App* check_command = add_check(app, check);
   CLI::App* tokenize_command = add_tokenize(app, tokenize);
   TrainOptions train;
+  train.command.assign(argv, argv + argc);
   GenerateFlags generate;
   EvalOptions eval;
+  ReportOptions report_options;
   CLI::App* train_command = add_train(app, train);
   CLI::App* generate_command = add_generate(app, generate);
   CLI::App* eval_command = add_eval(app, eval);
+  CLI::App* report_command = add_report(app, report_options);
   for (CLI::App* command : app.get_subcommands([](CLI::App*) { return true; })) {
     command->allow_extras();
     command->add_flag("--json", json, "the result as one JSON object on stdout");
@@ -100,6 +104,7 @@ int run(int argc, char** argv) {
     if (train_command->parsed()) return finish(run_train(train, report));
     if (generate_command->parsed()) return finish(run_generate(generate, report));
     if (eval_command->parsed()) return finish(run_eval(eval, report));
+    if (report_command->parsed()) return finish(run_report(report_options, report));
   } catch (const Error& e) {
     report.complain({e});
     return finish(exit_code_of(e));

@@ -68,8 +68,8 @@ bool should_training_stop(C& c, const TrainingState& s) {
 
 inline constexpr ErrorCode bad_run_option{300, "an option of the training run is not possible"};
 
-// When something is done besides at the end (transformers' IntervalStrategy).
-enum class Interval : std::uint8_t { no, steps, epoch };
+// When something is done besides at the end (of transformers).
+enum class IntervalStrategy : std::uint8_t { no, steps, epoch };
 inline constexpr std::string_view interval_names[] = {"no", "steps", "epoch"};
 
 // Names of transformers.TrainingArguments and EarlyStoppingCallback.
@@ -77,9 +77,9 @@ struct TrainingRunOptions {
   double num_train_epochs = 3;
   std::int64_t max_steps = -1;  // > 0: takes precedence over epochs
   std::int64_t logging_steps = 10;
-  Interval eval_strategy = Interval::no;
+  IntervalStrategy eval_strategy = IntervalStrategy::no;
   std::int64_t eval_steps = 500;
-  Interval save_strategy = Interval::steps;
+  IntervalStrategy save_strategy = IntervalStrategy::steps;
   std::int64_t save_steps = 500, save_total_limit = 0;  // 0: all are kept; else never fewer than two
   bool load_best_model_at_end = false;                  // each best one is saved, whatever save_strategy says
   std::string metric_for_best_model = "eval_loss";
@@ -109,7 +109,7 @@ inline void check_run_options(const TrainingRunOptions& o, bool has_evaluation, 
   require(!o.greater_is_better, "greater_is_better", "false for eval_loss", "true", "Remove it");
   require(o.early_stopping_patience >= 0 && o.early_stopping_threshold >= 0, "early_stopping_patience",
           "patience and threshold of at least 0", std::to_string(o.early_stopping_patience), "0 never stops early");
-  const bool evaluates = has_evaluation && o.eval_strategy != Interval::no;
+  const bool evaluates = has_evaluation && o.eval_strategy != IntervalStrategy::no;
   const char* fix = "Give evaluation rows and an evaluation_strategy other than no";
   require(evaluates || !o.load_best_model_at_end, "load_best_model_at_end", "evaluations to compare", "none", fix);
   require(evaluates || o.early_stopping_patience == 0, "early_stopping_patience", "evaluations to compare", "none",
@@ -229,11 +229,11 @@ class TrainingRun {
   double epochs(std::int64_t steps) const {
     return static_cast<double>(steps) / static_cast<double>(state_.steps_per_epoch);
   }
-  bool evaluates() const { return evaluation_ != nullptr && options_.eval_strategy != Interval::no; }
-  bool due(Interval interval, std::int64_t steps) const {
+  bool evaluates() const { return evaluation_ != nullptr && options_.eval_strategy != IntervalStrategy::no; }
+  bool due(IntervalStrategy interval, std::int64_t steps) const {
     const bool end = finished();
-    if (interval == Interval::steps) return end || state_.global_step % steps == 0;
-    return interval == Interval::epoch && (end || state_.global_step % state_.steps_per_epoch == 0);
+    if (interval == IntervalStrategy::steps) return end || state_.global_step % steps == 0;
+    return interval == IntervalStrategy::epoch && (end || state_.global_step % state_.steps_per_epoch == 0);
   }
 
   template <class... Callbacks>

@@ -301,13 +301,13 @@ TEST_CASE("what is not built yet is announced by name", "[manifest]") {
   Manifest manifest = sql_manifest();
   CHECK(not_built_yet(manifest) == std::vector<std::string>{"/training/dataset/augmentation/table_aliases = true"});
   set_value(manifest, "training.dataset.augmentation.table_aliases=false");
-  set_value(manifest, "training.config.save_strategy=no");
+  set_value(manifest, "training.config.group_by_length=false");
   set_value(manifest, "routing.keywords=[]");
   CHECK(not_built_yet(manifest).empty());
   set_value(manifest, "routing.keywords=[\"sql\"]");
-  set_value(manifest, "training.config.save_strategy=steps");
+  set_value(manifest, "training.config.group_by_length=true");
   CHECK(not_built_yet(manifest) ==
-        std::vector<std::string>{"/routing/keywords = [\"sql\"]", "/training/config/save_strategy = \"steps\""});
+        std::vector<std::string>{"/routing/keywords = [\"sql\"]", "/training/config/group_by_length = true"});
   for (const NotBuiltField& field : manifest_fields_not_built) {
     INFO(field.pointer);
     const ManifestField* row = detail::find_field(field.pointer);

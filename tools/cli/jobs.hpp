@@ -11,21 +11,23 @@
 #include "expert/data/shapes.hpp"
 #include "expert/generate.hpp"
 #include "expert/optimizer.hpp"
+#include "expert/training_run.hpp"
 
 namespace cli {
 
 // All that a run depends on, resolved: manifest, flags, defaults.
 struct TrainJob {
-  std::string model, data, out;
+  std::string model, data, valid, out;  // valid: rows for eval_loss; empty: none
+  bool resume = false;
   int threads = 1;
   OptimizerOptions optimizer;
-  double epochs = 1;
-  std::int64_t max_steps = 0;  // 0: epochs decides
-  std::int64_t gradient_accumulation_steps = 1, logging_steps = 10;
+  TrainingRunOptions run;
+  std::int64_t gradient_accumulation_steps = 1;
   double dropout = 0;
   std::uint64_t seed = 42;
   RowOptions rows;
-  RowFilterOptions filter;
+  RowFilterOptions filter;                // of the training rows
+  std::vector<std::string> command = {};  // the words of the command line, to be shown for a resume
 };
 
 struct GenerateJob {

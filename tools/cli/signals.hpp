@@ -5,6 +5,7 @@
 #include <csignal>
 
 #include "cli/common.hpp"
+#include "expert/io/training_state.hpp"
 
 namespace cli {
 
@@ -20,6 +21,8 @@ class StopRequest {
     for (const int signal : {SIGINT, SIGTERM}) std::signal(signal, SIG_DFL);
   }
   bool requested() const { return requested_ != 0; }
+  // A callback of TrainingRun: the step is finished and saved first.
+  bool should_training_stop(const TrainingState&) const { return requested(); }
   ExitCode exit_code() const { return requested_ == SIGTERM ? terminated : interrupted; }
 
  private:

@@ -105,7 +105,7 @@ inline Isa isa_of_run(const std::optional<SavedCheckpoint>& checkpoint) {
 }
 
 // What the rows become depends on all of these.
-inline std::string describe_dataset_options(const TrainJob& job) {
+inline Json dataset_item(const TrainJob& job) {
   Json mapping = Json::object();
   for (const auto& [ours, theirs] : job.rows.field_mapping) mapping.set(ours, theirs);
   return Json::object()
@@ -114,8 +114,7 @@ inline std::string describe_dataset_options(const TrainJob& job) {
       .set("min_length", job.filter.min_length)
       .set("max_length", job.filter.max_length)
       .set("deduplicate", job.filter.deduplicate)
-      .set("schema_injection_prob", job.filter.schema_injection_prob)
-      .dump();
+      .set("schema_injection_prob", job.filter.schema_injection_prob);
 }
 
 template <class E>
@@ -179,9 +178,9 @@ ExitCode train_expert(const TrainJob& job, Report& report) {
   TrainingData data = read_rows<E>(job.data, job, tokenizer, end, true);
   say_rows("data", data, report);
   char line[256];
-  std::snprintf(line, sizeof line, "packing: %s, %zu rows of at most %lld tokens, fill %.4f",
-                E::packing::packing ? "on" : "off (one document a row)", data.packed().rows.size(),
-                static_cast<long long>(E::packing::max_seq_length), data.fill());
+  std::snprintf(line, sizeof line, "packing: %s (%s), %zu rows of at most %lld tokens, fill %.4f",
+                data.path() == RowPath::packed ? "on" : "off, one document a row", data.path_reason().c_str(),
+                data.packed().rows.size(), static_cast<long long>(E::packing::max_seq_length), data.fill());
   report.say(line);
   std::optional<TrainingData> valid;
   if (!job.valid.empty()) {
@@ -198,7 +197,7 @@ ExitCode train_expert(const TrainJob& job, Report& report) {
                  file_item("tokenizer", tokenizer_file),
                  base_item(job.model),
                  {"end_token", end ? Json(*end) : Json("none")},
-                 {"dataset", describe_dataset_options(job)}});
+                 {"dataset", dataset_item(job)}});
   if (checkpoint) {
     const std::string note = run.resume(*checkpoint);
     if (!note.empty()) report.say(note);

@@ -1,0 +1,60 @@
+// The flags that name a model and a manifest -> the manifest with its settings, checked against the weights it pins.
+#pragma once
+#include <CLI/CLI.hpp>
+#include <filesystem>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "cli/common.hpp"
+#include "expert/io/sha256.hpp"
+#include "expert/manifest.hpp"
+
+namespace cli {
+
+struct ModelOptions {
+  std::string model, manifest;
+  std::vector<std::string> settings;
+  int threads = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+};
+
+inline void add_model_options(CLI::App& command, ModelOptions& options) {
+  command.add_option("--model", options.model, "Hugging Face directory of the base model")->required();
+  command.add_option("--manifest", options.manifest, "manifest.json of the expert")->required();
+  command
+      .add_option("--set", options.settings, "path=value: a value of the manifest, training.config.learning_rate=1e-4")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  command.add_option("--threads", options.threads)->capture_default_str();
+}
+
+inline Manifest load_with_settings(const ModelOptions& options) {
+  Manifest manifest = load_manifest(options.manifest);
+  for (const std::string& setting : options.settings) set_value(manifest, setting);
+  return manifest;
+}
+
+// Throws E403 where /base_models/0/sha256 names other weights; where it is empty, that is said.
+inline void check_pin(const ModelOptions& options, const Manifest& manifest, const Report& report) {
+  const Json* pin = manifest.find("/base_models/0/sha256");
+  if (pin == nullptr || pin->as_string().empty()) {
+    report.say("base weights: not pinned (/base_models/0/sha256 is empty)");
+    return;
+  }
+  const auto file = std::filesystem::path(options.model) / "model.safetensors";
+  const std::string found = sha256_file(file);
+  if (found != pin->as_string())
+    throw Error(weights_not_pinned_ones, {.file = file.string(),
+                                          .where = "/base_models/0/sha256",
+                                          .expected = pin->as_string(),
+                                          .got = found,
+                                          .fix = "Use the base that the expert was made for, or change the manifest"});
+}
+
+// What stands before the schema in the system message, by the language of the answers.
+inline std::string context_prefix(const Manifest& manifest) {
+  const Json* type = manifest.find("/training/decoding/grammar_type");
+  return type != nullptr && type->as_string() == "sql-postgres" ? "Dialect: postgres\nSchema:\n" : "Schema:\n";
+}
+
+}  // namespace cli
