@@ -7,19 +7,13 @@
 #include <string>
 #include <vector>
 
+#include "cli/answers.hpp"
 #include "cli/jobs.hpp"
 #include "cli/train_job.hpp"
 #include "expert/adapter_file.hpp"
 #include "expert/generate.hpp"
 
 namespace cli {
-
-// Where the first stop sequence begins in the text, or npos. A sequence may begin in one token and end in another.
-inline std::size_t find_stop(const std::string& text, const std::vector<std::string>& stop_sequences) {
-  std::size_t first = std::string::npos;
-  for (const std::string& stop : stop_sequences) first = std::min(first, text.find(stop));
-  return first;
-}
 
 template <class E>
 ExitCode generate_expert(const GenerateJob& job, Report& report) {
@@ -63,21 +57,15 @@ ExitCode generate_expert(const GenerateJob& job, Report& report) {
     Generator<E> generator(
         device, weights, adapter.empty() ? nullptr : adapter.data(),
         {.context_length = context, .rows = std::min<std::int64_t>(job.batch_size, std::ssize(rows))});
-    const auto on_token = [&](std::size_t, std::span<const std::int32_t> ids) {
-      return job.stop_sequences.empty() ||
-             find_stop(tokenizer.decode(ids, true), job.stop_sequences) == std::string::npos;
-    };
-    const std::vector<Generated> answers = generator.generate(prompts, options, on_token);
+    const std::vector<Answer> answers = answers_to(generator, tokenizer, prompts, options, job.stop_sequences);
     for (std::size_t i = 0; i < rows.size(); ++i) {
-      std::string output = tokenizer.decode(answers[i].ids, true);
-      output.resize(std::min(output.size(), find_stop(output, job.stop_sequences)));
       rows[i]
-          .value.set("output", output)
+          .value.set("output", answers[i].text)
           .set("stop_reason", name_of(answers[i].stop_reason))
           .set("valid", nullptr)  // no parser is built yet
-          .set("tokens", std::ssize(answers[i].ids));
+          .set("tokens", answers[i].tokens);
       writer.write(rows[i].value);
-      tokens += std::ssize(answers[i].ids);
+      tokens += answers[i].tokens;
       stopped += answers[i].stop_reason == StopReason::eos || answers[i].stop_reason == StopReason::callback;
     }
   }
