@@ -68,7 +68,7 @@ bool should_training_stop(C& c, const TrainingState& s) {
 
 inline constexpr ErrorCode bad_run_option{300, "an option of the training run is not possible"};
 
-// When something is done besides at the end (of transformers).
+// When something is done besides at the end, with the words of transformers.
 enum class IntervalStrategy : std::uint8_t { no, steps, epoch };
 inline constexpr std::string_view interval_names[] = {"no", "steps", "epoch"};
 
