@@ -11,6 +11,7 @@
 
 #include "expert/core/batch.hpp"
 #include "expert/core/error.hpp"
+#include "expert/core/join.hpp"
 #include "expert/data/filter.hpp"
 #include "expert/data/jsonl.hpp"
 #include "expert/data/packing.hpp"
@@ -27,11 +28,13 @@ inline constexpr ErrorCode tokenizer_too_large{258, "the tokenizer has ids that 
 // Tokens of one row. Messages go through the chat template, in which content never becomes a special token; text
 // without roles is encoded as transformers does by default, special tokens included. `end_token` (the model's
 // eos_token_id) ends every text, and every answer that the template does not end itself; where an answer bears loss, so
-// does its end. Completions are encoded apart from their prompt, so that they have the ids that generation gives them.
-// Throws E246 to E249 of the tokenizer and the template.
+// does its end. Rows of ids are taken as they are. Completions are encoded apart from their prompt, so that they have
+// the ids that generation gives them. Throws E246 to E249 of the tokenizer and the template.
 template <class ChatTemplate>
 ChatIds encode_example(const Tokenizer& tokenizer, const Example& example, std::optional<std::int32_t> end_token,
                        bool add_generation_prompt = false) {
+  if (example.shape == RowShape::input_ids)
+    return {example.tokens.ids, {example.tokens.bears_loss.begin(), example.tokens.bears_loss.end()}};
   if (example.is_chat()) {
     std::vector<Message> messages;
     for (const Segment& s : example.segments) messages.push_back({s.role, s.content, s.bears_loss});
@@ -53,8 +56,9 @@ ChatIds encode_example(const Tokenizer& tokenizer, const Example& example, std::
 // A data file as tokens.
 struct Dataset {
   Documents documents;
-  std::vector<std::int64_t> lines;       // of the file, one for each document
-  std::array<std::int64_t, 6> shapes{};  // rows of each RowShape
+  std::vector<std::int64_t> lines;                            // of the file, one for each document
+  std::array<std::int64_t, row_shape_names.size()> shapes{};  // rows of each RowShape
+  std::int64_t first_id_line = 0;                             // of the file: the first row of input_ids
   std::int64_t blank_lines = 0;
   std::int64_t too_short = 0, too_long = 0, duplicates = 0;  // rows that the filter left out
   std::int64_t without_schema = 0;                           // rows that the filter took the context from
@@ -76,11 +80,14 @@ Dataset read_dataset(JsonlReader& reader, const Tokenizer& tokenizer, std::optio
                      const RowOptions& options = {}, const RowFilterOptions& filter_options = {}) {
   Dataset data;
   RowFilter filter(filter_options);
+  RowOptions with_vocabulary = options;
+  with_vocabulary.vocab_size = tokenizer.size();
   std::vector<std::uint8_t> loss;
   for (JsonRow row; reader.next(row);) {
-    Example example = read_example(row, reader.file(), options);
+    Example example = read_example(row, reader.file(), with_vocabulary);
     if (!filter.keep(example)) continue;
     ++data.shapes[static_cast<std::size_t>(example.shape)];
+    if (example.shape == RowShape::input_ids && data.first_id_line == 0) data.first_id_line = row.line;
     try {
       const ChatIds ids = encode_example<ChatTemplate>(tokenizer, example, end_token);
       loss.assign(ids.bears_loss.begin(), ids.bears_loss.end());
@@ -104,7 +111,9 @@ Dataset read_dataset(JsonlReader& reader, const Tokenizer& tokenizer, std::optio
 }
 
 // How documents become the rows of a batch: packed, several a row; or padded, one a row, as transformers' padding
-// collator does. Padding is never materialised: a batch is a list of tokens with key ranges (core/batch.hpp).
+// collator does: where the manifest says packing: false, and, for the whole file, where any row is input_ids without
+// text. Each document has the same loss and gradient either way; what differs is which documents make a step. Padding
+// is never materialised: a batch is a list of tokens with key ranges (core/batch.hpp).
 enum class RowPath : std::uint8_t { packed, padded };
 constexpr std::string_view name_of(RowPath path) { return path == RowPath::packed ? "packed" : "padded"; }
 
@@ -116,7 +125,7 @@ class TrainingData {
   TrainingData(Dataset data, const PackingOptions& options, std::int64_t batch_size, std::int64_t accumulation_steps,
                const std::string& file)
       : data_(std::move(data)), options_(options), batch_size_(batch_size), accumulation_steps_(accumulation_steps) {
-    path_reason_ = options_.packed ? "all rows have text" : "the manifest says packing: false";
+    choose_path();
     enter_epoch(0);
     std::int64_t loss_tokens = 0;
     for (const auto& row : packed_.rows)
@@ -176,6 +185,14 @@ class TrainingData {
 
  private:
   static std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+  void choose_path() {
+    const std::int64_t id_rows = data_.shapes[static_cast<std::size_t>(RowShape::input_ids)];
+    path_reason_ = "all rows have text";
+    if (id_rows > 0)
+      path_reason_ = joined({id_rows, " rows have input_ids and no text, the first in line ", data_.first_id_line});
+    if (!options_.packed) path_reason_ = "the manifest says packing: false";
+    options_.packed = options_.packed && id_rows == 0;
+  }
   void enter_epoch(std::uint32_t epoch) {
     if (epoch_ == epoch) return;
     packed_ = pack(data_.documents, options_, epoch);

@@ -320,10 +320,10 @@ TEST_CASE("rows to be answered need no completion and lose one that is there", "
 }
 
 TEST_CASE("E254: a row that fits no shape names the keys it has and the line", "[shapes]") {
-  const Error e = shape_error(R"({"sql": "x", "input_ids": [1]})");
+  const Error e = shape_error(R"({"sql": "x", "tokens": [1]})");
   CHECK(e.code() == 254);
   CHECK(says(e, "line 3"));
-  CHECK(says(e, "\"sql\", \"input_ids\""));
+  CHECK(says(e, "\"sql\", \"tokens\""));
   CHECK(says(e, "field_mapping"));
   CHECK(shape_error("{}").code() == 254);
   CHECK(shape_error(R"({"question": "q"})").code() == 254);

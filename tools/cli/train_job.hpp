@@ -1,4 +1,4 @@
-// One run of training for the expert E: rows -> adapter (or base), checkpoints, metrics.jsonl. Included by the one
+// One run of training for the expert E: rows -> adapter (or base), checkpoints, logs, report.html. Included by the one
 // translation unit of each expert only.
 #pragma once
 #include <cstdlib>
@@ -9,6 +9,8 @@
 
 #include "cli/jobs.hpp"
 #include "cli/progress.hpp"
+#include "cli/run_record.hpp"
+#include "cli/samples.hpp"
 #include "cli/signals.hpp"
 #include "expert/adapter_file.hpp"
 #include "expert/io/gzip.hpp"
@@ -68,23 +70,6 @@ inline std::string describe_over_long(const TrainingData& data) {
   for (std::size_t i = 0; i < std::min<std::size_t>(over_long.size(), 5); ++i)
     text.append(" ").append(std::to_string(data.data().lines[static_cast<std::size_t>(over_long[i])]));
   return text + (over_long.size() > 5 ? " ...)" : ")");
-}
-
-// Words -> a line that a POSIX shell reads as them.
-inline std::string shell_line(const std::vector<std::string>& words) {
-  constexpr std::string_view plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+=:,./@%";
-  std::string line;
-  for (const std::string& word : words) {
-    if (!line.empty()) line += ' ';
-    if (!word.empty() && word.find_first_not_of(plain) == word.npos) {
-      line += word;
-      continue;
-    }
-    line += '\'';
-    for (const char c : word) line += c == '\'' ? std::string("'\\''") : std::string(1, c);
-    line += '\'';
-  }
-  return line;
 }
 
 // The command that goes on with this run.
@@ -192,10 +177,11 @@ ExitCode train_expert(const TrainJob& job, Report& report) {
                      {.optimizer = job.optimizer, .dropout = static_cast<float>(job.dropout), .seed = job.seed});
   TrainingRun<E> run(trainer, data, job.run);
   if (valid) run.evaluate_on(*valid);
+  const RunItem data_item = file_item("data", job.data), base = base_item(job.model);
   run.save_into(directory, job.model,
-                {file_item("data", job.data),
+                {data_item,
                  file_item("tokenizer", tokenizer_file),
-                 base_item(job.model),
+                 base,
                  {"end_token", end ? Json(*end) : Json("none")},
                  {"dataset", dataset_item(job)}});
   if (checkpoint) {
@@ -214,10 +200,19 @@ ExitCode train_expert(const TrainJob& job, Report& report) {
       std::string(name_of(device.cpu().isa)).c_str(), job.threads, static_cast<double>(planned_bytes) / (1 << 20));
   report.say(line);
 
+  Json record = job.record, rows = Json::object().set("train", data_record(job.data, data_item.value, data));
+  if (valid) rows.set("evaluation", data_record(job.valid, sha256_file(job.valid), *valid));
+  record.set("machine", machine_record(device.cpu().isa, job.threads))
+      .set("base", base_record(job.model, base.value))
+      .set("data", std::move(rows));
+
   const StopRequest stop;
   ProgressLine progress(planned_bytes);
   JsonlLog metrics(fs::path(job.out) / "metrics.jsonl");
-  const TrainingState& state = run.train(progress, metrics, stop);
+  CsvLog csv(fs::path(job.out) / "metrics.csv");
+  TensorBoardLog tensorboard(job.out);
+  RunFiles files(job.out, std::move(record));
+  const TrainingState& state = run.train(progress, metrics, csv, tensorboard, files, stop);
   if (state.best_metric) {
     std::snprintf(line, sizeof line, "best evaluation: loss %.4f at step %lld%s", *state.best_metric,
                   static_cast<long long>(state.best_global_step),
@@ -230,6 +225,17 @@ ExitCode train_expert(const TrainJob& job, Report& report) {
   } else {
     save_adapter<E>(trainer.parameters(), job.out, job.model, job.dropout);
   }
+  if constexpr (!trains_base) {
+    if (job.samples > 0 && state.stop_reason != TrainingStop::requested) {
+      const TrainingData& asked = valid ? *valid : data;
+      files.add_samples(make_samples<E>(device, weights, trainer.parameters(), tokenizer,
+                                        {.file = valid ? job.valid : job.data,
+                                         .lines = evenly_spaced(asked.data().lines, job.samples),
+                                         .rows = job.rows,
+                                         .end_tokens = ends,
+                                         .stop_sequences = job.stop_sequences}));
+    }
+  }
   double loss = 0;
   for (const Json& row : state.log_history.items())
     if (const Json* found = row.find("loss")) loss = found->as_double();
@@ -238,6 +244,7 @@ ExitCode train_expert(const TrainJob& job, Report& report) {
                 std::string(name_of(state.stop_reason)).c_str(), static_cast<long long>(state.num_input_tokens_seen),
                 clock_text(state.seconds).c_str(), loss);
   report.say(line);
+  report.say("report: " + job.out + "/report.html");
   report.result()
       .set("steps", state.global_step)
       .set("stop_reason", name_of(state.stop_reason))

@@ -5,6 +5,7 @@
 #include <string>
 #include <unordered_set>
 
+#include "expert/core/join.hpp"
 #include "expert/core/random.hpp"
 #include "expert/data/shapes.hpp"
 
@@ -30,7 +31,8 @@ class RowFilter {
     std::int64_t length = 0;
     for (const Segment& s : example.segments)
       for (const char c : s.content) length += (static_cast<unsigned char>(c) & 0xc0u) != 0x80u;
-    if (length < options_.min_length) return ++too_short_, false;
+    const bool is_text = example.shape != RowShape::input_ids;  // ids have no characters to count
+    if (is_text && length < options_.min_length) return ++too_short_, false;
     if (options_.max_length > 0 && length > options_.max_length) return ++too_long_, false;
     if (options_.deduplicate && !seen_.insert(key_of(example)).second) return ++duplicates_, false;
     if (example.shape == RowShape::question_answer && example.segments.front().role == "system" &&
@@ -52,6 +54,7 @@ class RowFilter {
       key += s.role + '\0';
       key += s.content + '\0';
     }
+    for (const std::int32_t id : example.tokens.ids) append(key, {id, ","});
     return key;
   }
 

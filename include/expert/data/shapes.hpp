@@ -1,4 +1,5 @@
-// A row of a dataset, in any of six shapes -> its text in segments, each saying whether it bears loss.
+// A row of a dataset, in any of seven shapes -> its text in segments (or its token ids), each saying whether it bears
+// loss.
 #pragma once
 #include <array>
 #include <cstdint>
@@ -9,25 +10,26 @@
 #include <vector>
 
 #include "expert/core/error.hpp"
+#include "expert/data/input_ids.hpp"
 #include "expert/data/jsonl.hpp"
+#include "expert/data/row_fields.hpp"
 #include "expert/json/json.hpp"
 
 namespace expert {
 inline namespace v0 {
 
-inline constexpr ErrorCode row_without_shape{254, "a row fits no known shape"};
-inline constexpr ErrorCode row_field_unusable{255, "a field of a row cannot be used"};
-
-// In the order in which they are looked for; `text` is last, because some sets carry a rendered copy beside the parts.
+// In the order in which they are looked for; `text` comes late, because some sets carry a rendered copy beside the
+// parts, and ids last: where there is text, it is tokenised here.
 //   messages          {"messages": [{"role", "content"}...]}                      TRL, OpenAI
-//   sharegpt          {"conversations": [{"from": human|gpt|system, "value"}...]}  ShareGPT; {"system"} may stand
-//   beside it prompt_completion {"prompt", "completion"}: two strings (no template) or two lists of messages, as in TRL
+//   sharegpt          {"conversations": [{"from": human|gpt|system, "value"}...], "system" optional}   ShareGPT
+//   prompt_completion {"prompt", "completion"}: two strings (no template) or two lists of messages, as in TRL
 //   question_answer   {"question", "answer", "context" optional}                   sql-create-context
 //   alpaca            {"instruction", "output", "input" and "system" optional}     Alpaca
 //   text              {"text"}
-enum class RowShape : std::uint8_t { messages, sharegpt, prompt_completion, question_answer, alpaca, text };
-inline constexpr std::array<std::string_view, 6> row_shape_names{"messages",        "sharegpt", "prompt/completion",
-                                                                 "question/answer", "alpaca",   "text"};
+//   input_ids         {"input_ids", "labels", "attention_mask" and "completion_mask" optional}   tokenised sets
+enum class RowShape : std::uint8_t { messages, sharegpt, prompt_completion, question_answer, alpaca, text, input_ids };
+inline constexpr std::array<std::string_view, 7> row_shape_names{
+    "messages", "sharegpt", "prompt/completion", "question/answer", "alpaca", "text", "input_ids"};
 constexpr std::string_view name_of(RowShape shape) { return row_shape_names[static_cast<std::size_t>(shape)]; }
 
 // One stretch of text. With a role it is a message and goes through the chat template; without one it is text as it is.
@@ -38,87 +40,15 @@ struct Segment {
   friend bool operator==(const Segment&, const Segment&) = default;
 };
 
-// The text of one row. `segments` either all have a role or none has.
+// The text of one row. `segments` either all have a role or none has; rows of ids have none, and `tokens` instead.
 struct Example {
   RowShape shape = RowShape::text;
   std::vector<Segment> segments;
+  IdRow tokens = {};
   bool is_chat() const { return !segments.empty() && !segments.front().role.empty(); }
 };
 
-struct RowOptions {
-  // Manifest /training/dataset/field_mapping: our name ("question") -> the name in the file ("sql_prompt"). Where a
-  // mapped name is absent from a row, our own name is looked for.
-  std::vector<std::pair<std::string, std::string>> field_mapping;
-  std::string context_prefix = "Schema:\n";  // before the context of question/answer rows, in the system message
-  bool needs_completion = true;              // false: rows to be answered; a completion that is there is ignored
-};
-
 namespace detail {
-
-// Looks up and checks the fields of one row; every complaint names file, line and field.
-class RowFields {
- public:
-  RowFields(const JsonRow& row, const std::string& file, const RowOptions& options)
-      : row_(row), file_(file), options_(options) {}
-
-  const Json* find(std::string_view name) const {
-    for (const auto& [ours, theirs] : options_.field_mapping)
-      if (ours == name)
-        if (const Json* value = row_.value.find(theirs)) return value;
-    return row_.value.find(name);
-  }
-  bool maps(std::string_view name) const {
-    for (const auto& [ours, theirs] : options_.field_mapping)
-      if (ours == name && row_.value.find(theirs)) return true;
-    return false;
-  }
-  bool has(std::string_view name) const { return find(name) != nullptr; }
-  std::string required(std::string_view name) const {
-    const std::string text = string(*find(name), pointer(name));
-    if (text.empty()) fail(pointer(name), "text", "an empty string");
-    return text;
-  }
-  std::string optional(std::string_view name) const {  // absent, null and "" are the same
-    const Json* value = find(name);
-    return value == nullptr || value->is_null() ? std::string() : string(*value, pointer(name));
-  }
-  const std::string& string(const Json& value, const std::string& where) const {
-    if (!value.is_string()) fail(where, "a string", value.described());
-    return value.as_string();
-  }
-  static std::string pointer(std::string_view name) { return std::string("/").append(name); }
-  [[noreturn]] void fail(const std::string& where, const std::string& expected, const std::string& got) const {
-    throw Error(row_field_unusable, {.file = file_,
-                                     .where = "line " + std::to_string(row_.line) + ", " + where,
-                                     .expected = expected,
-                                     .got = got,
-                                     .fix = "Correct the row or leave it out"});
-  }
-  [[noreturn]] void no_shape() const {
-    std::string keys;
-    std::size_t shown = 0;
-    for (const auto& [key, value] : row_.value.members()) {
-      if (++shown > 12) break;
-      keys += (keys.empty() ? "" : ", ") + expert::quoted(key, 40);
-    }
-    if (shown > 12) keys += ", ...";
-    const std::string completion = options_.needs_completion ? ", with the completion" : "";
-    throw Error(
-        row_without_shape,
-        {.file = file_,
-         .where = "line " + std::to_string(row_.line),
-         .expected = "messages, conversations, prompt + completion, question + answer, instruction + output, or "
-                     "text" +
-                     completion,
-         .got = keys.empty() ? "no keys" : "the keys " + keys,
-         .fix = "Rename the fields, or name them in the manifest under /training/dataset/field_mapping"});
-  }
-
- private:
-  const JsonRow& row_;
-  const std::string& file_;
-  const RowOptions& options_;
-};
 
 inline std::string role_of(std::string_view name, bool sharegpt) {
   if (sharegpt) {
@@ -156,8 +86,9 @@ inline void append_messages(const RowFields& fields, const Json& list, const std
 
 }  // namespace detail
 
-// Throws E254 where no shape fits and E255 where a field of the shape is of no use. `text` bears loss everywhere, all
-// other shapes on what the assistant says. Without needs_completion the segments end where the answer would begin.
+// Throws E254 where no shape fits and E255 where a field of the shape is of no use. `text` bears loss everywhere, ids
+// where their masks say so, all other shapes on what the assistant says. Without needs_completion the segments end
+// where the answer would begin.
 inline Example read_example(const JsonRow& row, const std::string& file, const RowOptions& options = {}) {
   const detail::RowFields fields(row, file, options);
   const bool complete = options.needs_completion;
@@ -205,6 +136,9 @@ inline Example read_example(const JsonRow& row, const std::string& file, const R
     answer("output");
   } else if (fields.has("text")) {
     segments.push_back({"", fields.required("text"), complete});
+  } else if (complete && fields.has("input_ids")) {
+    example.shape = RowShape::input_ids;
+    example.tokens = detail::read_input_ids(fields, options.vocab_size);
   } else {
     fields.no_shape();
   }
