@@ -1,7 +1,9 @@
 // `check KIND FILE`: reads a file with the library's own reader and default limits, and says what is wrong with it.
 #pragma once
 #include <CLI/CLI.hpp>
+#include <array>
 #include <cmath>
+#include <cstdio>
 #include <map>
 #include <string>
 #include <vector>
@@ -16,6 +18,7 @@
 #include "expert/json/read_file.hpp"
 #include "expert/manifest.hpp"
 #include "expert/text/tokenizer.hpp"
+#include "sql_metrics.hpp"
 #include "sql_worker.hpp"
 
 namespace cli {
@@ -93,28 +96,51 @@ inline std::string check_sql_exec(const std::string& file, std::vector<Error>& f
          (parse.valid ? "reads it as one SELECT" : "does not read it as one SELECT: " + parse.message);
 }
 
+// What bears loss of a row: characters of its text, or tokens of a row of ids.
+inline Share loss_share(const Example& example) {
+  Share share;
+  for (const Segment& segment : example.segments)
+    for (const char c : segment.content)
+      if ((static_cast<unsigned char>(c) & 0xc0u) != 0x80u) share.add(segment.bears_loss);
+  for (const std::uint8_t bears : example.tokens.bears_loss) share.add(bears != 0);
+  return share;
+}
+
 // Rows to train on and rows to be answered (without a completion) are both accepted.
 inline std::string check_jsonl(const std::string& file, std::vector<Error>&) {
   JsonlReader reader(open_plain_or_gzip(file), file);
-  std::map<std::string, std::int64_t> shapes;
+  std::array<std::int64_t, row_shape_names.size()> shapes{};
+  std::array<Share, row_shape_names.size()> loss;
   std::int64_t without_completion = 0;
   RowOptions question;
   question.needs_completion = false;
   for (JsonRow row; reader.next(row);) {
+    Example example;
     try {
-      ++shapes[std::string(name_of(read_example(row, file).shape))];
+      example = read_example(row, file);
+      const Share share = loss_share(example);
+      Share& all = loss[static_cast<std::size_t>(example.shape)];
+      all = {all.n + share.n, all.count + share.count};
     } catch (const Error& e) {
       if (!(e.error_code() == row_without_shape)) throw;
-      ++shapes[std::string(name_of(read_example(row, file, question).shape))];
+      example = read_example(row, file, question);
       ++without_completion;
     }
+    ++shapes[static_cast<std::size_t>(example.shape)];
   }
   require_rows(reader);
-  std::string text = std::to_string(reader.rows()) + " rows (";
-  for (const auto& [shape, n] : shapes) text += (text.ends_with('(') ? "" : ", ") + shape + " " + std::to_string(n);
-  text += ")";
-  if (without_completion > 0) text += ", " + std::to_string(without_completion) + " without a completion";
-  if (reader.blank_lines() > 0) text += ", " + std::to_string(reader.blank_lines()) + " blank lines";
+  std::string text = joined({reader.rows(), " rows"});
+  for (std::size_t i = 0; i < shapes.size(); ++i) {
+    if (shapes[i] == 0) continue;
+    append(text, {"; ", row_shape_names[i], " ", shapes[i]});
+    if (loss[i].n == 0) continue;
+    char share[64];
+    std::snprintf(share, sizeof share, " (loss on %.1f %% of the %s)", 100 * loss[i].value(),
+                  static_cast<RowShape>(i) == RowShape::input_ids ? "tokens" : "characters");
+    text += share;
+  }
+  if (without_completion > 0) append(text, {"; ", without_completion, " without a completion"});
+  if (reader.blank_lines() > 0) append(text, {"; ", reader.blank_lines(), " blank lines"});
   return text;
 }
 
