@@ -2,10 +2,13 @@
 #include "catch.hpp"
 #include "expert/cpu/device.hpp"
 
+#include <atomic>
+#include <chrono>
 #include <cstdlib>
 #include <limits>
 #include <mutex>
 #include <set>
+#include <thread>
 
 using namespace expert;
 

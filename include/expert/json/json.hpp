@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "expert/core/error.hpp"
+#include "expert/core/join.hpp"
 #include "expert/core/limits.hpp"
 #include "expert/json/read_file.hpp"
 #include "expert/json/value.hpp"
@@ -53,9 +54,9 @@ class JsonParser {
         Frame& frame = open_.back();
         const bool is_object = frame.container.is_object();
         if (is_object)
-          object_of(frame.container).members.emplace_back(std::move(frame.key), std::move(value));
+          object_of(frame.container).members.push_back({std::move(frame.key), std::move(value)});
         else
-          std::get<Json::Array>(frame.container.value_).push_back(std::move(value));
+          frame.container.push(std::move(value));
         const char c = peek();
         if (c == ',') {
           ++at_;
@@ -75,7 +76,7 @@ class JsonParser {
     std::string key;  // of the member whose value is being read
   };
 
-  static JsonObject& object_of(Json& json) { return std::get<JsonObject>(json.value_); }
+  static JsonObject& object_of(Json& json) { return *json.object_; }
   char peek() const { return at_ < text_.size() ? text_[at_] : '\0'; }
   void skip_space() {
     while (at_ < text_.size() && (text_[at_] == ' ' || text_[at_] == '\n' || text_[at_] == '\t' || text_[at_] == '\r'))
@@ -87,14 +88,14 @@ class JsonParser {
   Json begin_value() {
     entered_ = false;
     if (++values_ > json_max_values)
-      fail(json_too_large, at_, "at most " + std::to_string(json_max_values) + " values", "more");
+      fail(json_too_large, at_, joined({"at most ", json_max_values, " values"}), "more");
     const std::size_t start = at_;
     const char c = peek();
     Json value;
     if (c == '{' || c == '[') {
       ++at_;
       if (static_cast<std::int64_t>(open_.size()) >= limits_.json_depth)
-        fail(json_too_deep, start, "at most " + std::to_string(limits_.json_depth) + " levels (Limits::json_depth)",
+        fail(json_too_deep, start, joined({"at most ", limits_.json_depth, " levels (Limits::json_depth)"}),
              "one more");
       value = c == '{' ? Json::object() : Json::array();
       value.offset_ = start;
@@ -273,8 +274,7 @@ class JsonParser {
         column += (static_cast<unsigned char>(text_[i]) & 0xc0u) != 0x80u;  // characters, as editors count
     }
     throw Error(code, {.file = file_,
-                       .where = "line " + std::to_string(line) + ", column " + std::to_string(column) + " (offset " +
-                                std::to_string(at) + ")",
+                       .where = joined({"line ", line, ", column ", column, " (offset ", at, ")"}),
                        .expected = std::move(expected),
                        .got = std::move(got),
                        .fix = std::move(fix)});
@@ -297,8 +297,8 @@ inline Json parse_json(std::string_view text, const std::string& file, std::int6
   if (std::cmp_greater(text.size(), max_bytes))
     throw Error(json_too_large, {.file = file,
                                  .where = {},
-                                 .expected = "at most " + std::to_string(max_bytes) + " bytes",
-                                 .got = std::to_string(text.size()),
+                                 .expected = joined({"at most ", max_bytes, " bytes"}),
+                                 .got = joined({text.size()}),
                                  .fix = {}});
   return detail::JsonParser(text, file, limits).parse();
 }

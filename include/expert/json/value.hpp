@@ -6,14 +6,15 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
+#include <new>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
-#include <variant>
 #include <vector>
 
 #include "expert/core/error.hpp"
+#include "expert/core/join.hpp"
 
 namespace expert {
 inline namespace v0 {
@@ -21,127 +22,110 @@ inline namespace v0 {
 inline constexpr ErrorCode json_wrong_kind{216, "a JSON value is of another kind than expected"};
 inline constexpr ErrorCode json_not_writable{217, "a value cannot be written as JSON"};
 
-class Json;
+struct JsonMember;
 namespace detail {
-
-struct JsonObject {
-  // Members in sorted order, kept where a scan would be slow. Sorting, unlike hashing, has no input that makes it
-  // quadratic. `prefix` holds the first eight bytes of the key, so that most comparisons touch no string.
-  struct Entry {
-    std::uint64_t prefix;
-    std::uint32_t member;
-  };
-  static constexpr std::size_t scanned = 12;  // up to so many members are found by a scan and need no index
-
-  std::vector<std::pair<std::string, Json>> members;
-  std::unique_ptr<std::vector<Entry>> index;
-
-  JsonObject() = default;
-  JsonObject(JsonObject&&) noexcept = default;
-  JsonObject& operator=(JsonObject&&) noexcept = default;
-  inline JsonObject(const JsonObject& other);
-  inline JsonObject& operator=(const JsonObject& other);
-  inline ~JsonObject();
-
-  static std::uint64_t prefix_of(std::string_view key) {
-    std::uint64_t prefix = 0;
-    for (std::size_t i = 0; i < 8; ++i)
-      prefix = prefix << 8 | (i < key.size() ? static_cast<unsigned char>(key[i]) : 0u);
-    return prefix;
-  }
-  inline std::vector<Entry>::iterator lower_bound(std::string_view key) const;
-  inline const Json* find(std::string_view key) const;
-  inline void append(std::string key, Json value);  // the key must be new
-  inline const Json* build_index();                 // returns the first value, by offset, whose key was there before
-};
-
+struct JsonObject;
 class JsonParser;
-
 }  // namespace detail
 
 class Json {
  public:
   using Array = std::vector<Json>;
-  using Members = std::vector<std::pair<std::string, Json>>;
+  using Members = std::vector<JsonMember>;
 
-  Json() = default;  // null
-  Json(std::nullptr_t) {}
+  Json() noexcept {}  // null
+  Json(std::nullptr_t) noexcept {}
   template <std::same_as<bool> B>
-  Json(B value) : value_(value) {}
+  Json(B value) noexcept : kind_(Kind::boolean) {
+    boolean_ = value;
+  }
   // Integers stay exact in int64; a larger unsigned one becomes a double, as when it is read.
   template <std::integral I>
     requires(!std::same_as<I, bool>)
-  Json(I value) {
-    if (std::in_range<std::int64_t>(value))
-      value_ = static_cast<std::int64_t>(value);
+  Json(I value) noexcept : kind_(std::in_range<std::int64_t>(value) ? Kind::integer : Kind::real) {
+    if (kind_ == Kind::integer)
+      integer_ = static_cast<std::int64_t>(value);
     else
-      value_ = static_cast<double>(value);
+      real_ = static_cast<double>(value);
   }
   template <std::floating_point F>
-  Json(F value) : value_(static_cast<double>(value)) {}
-  Json(std::string value) : value_(std::move(value)) {}
-  Json(std::string_view value) : value_(std::string(value)) {}
-  Json(const char* value) : value_(std::string(value)) {}
-  static Json object() { return Json(detail::JsonObject{}); }
-  static Json array() { return Json(Array{}); }
+  Json(F value) noexcept : kind_(Kind::real) {
+    real_ = static_cast<double>(value);
+  }
+  Json(std::string value) noexcept : kind_(Kind::string) { new (&string_) std::string(std::move(value)); }
+  Json(std::string_view value) : Json(std::string(value)) {}
+  Json(const char* value) : Json(std::string(value)) {}
+  static Json object();
+  static Json array() {
+    Json json;
+    json.become_array();
+    return json;
+  }
+  Json(Json&& other) noexcept { take(other); }
+  Json& operator=(Json&& other) noexcept {
+    Json old;  // `other` may lie within this value
+    old.take(*this);
+    take(other);
+    return *this;
+  }
+  inline Json(const Json& other);
+  Json& operator=(const Json& other) { return *this = Json(other); }
+  ~Json() { clear(); }
 
-  bool is_null() const { return holds<std::monostate>(); }
-  bool is_bool() const { return holds<bool>(); }
-  bool is_string() const { return holds<std::string>(); }
-  bool is_array() const { return holds<Array>(); }
-  bool is_object() const { return holds<detail::JsonObject>(); }
-  bool is_number() const { return holds<std::int64_t>() || holds<double>(); }
+  bool is_null() const { return kind_ == Kind::null; }
+  bool is_bool() const { return kind_ == Kind::boolean; }
+  bool is_string() const { return kind_ == Kind::string; }
+  bool is_array() const { return kind_ == Kind::array; }
+  bool is_object() const { return kind_ == Kind::object; }
+  bool is_number() const { return kind_ == Kind::integer || kind_ == Kind::real; }
   // 12 and 12.0 are integers, as in JSON Schema. A double counts up to 2^53: above, it may not be the number in the
   // text. So 2^63, which int64 cannot hold, is a number but not an integer.
   bool is_integer() const {
-    if (const double* x = std::get_if<double>(&value_)) return std::abs(*x) <= 0x1p53 && *x == std::trunc(*x);
-    return holds<std::int64_t>();
+    if (kind_ == Kind::real) return std::abs(real_) <= 0x1p53 && real_ == std::trunc(real_);
+    return kind_ == Kind::integer;
   }
 
   // Written without fraction or exponent and within int64: for binary formats, whose other readers refuse 12.0.
-  bool is_int64() const { return holds<std::int64_t>(); }
+  bool is_int64() const { return kind_ == Kind::integer; }
 
   // Throw E216 with the offset where the value is of another kind. A caller that knows the JSON pointer asks is_...()
   // first.
-  bool as_bool() const { return get<bool>("true or false"); }
+  bool as_bool() const {
+    require(Kind::boolean, "true or false");
+    return boolean_;
+  }
   std::int64_t as_int() const {
-    if (holds<double>() && is_integer()) return static_cast<std::int64_t>(std::get<double>(value_));
-    return get<std::int64_t>("an integer");
+    if (kind_ == Kind::real && is_integer()) return static_cast<std::int64_t>(real_);
+    require(Kind::integer, "an integer");
+    return integer_;
   }
   double as_double() const {
-    if (const std::int64_t* i = std::get_if<std::int64_t>(&value_)) return static_cast<double>(*i);
-    return get<double>("a number");
+    if (kind_ == Kind::integer) return static_cast<double>(integer_);
+    require(Kind::real, "a number");
+    return real_;
   }
-  const std::string& as_string() const { return get<std::string>("a string"); }
-  const Array& items() const { return get<Array>("an array"); }
-  const Members& members() const { return get<detail::JsonObject>("an object").members; }  // in the order of the text
+  const std::string& as_string() const {
+    require(Kind::string, "a string");
+    return string_;
+  }
+  const Array& items() const {
+    require(Kind::array, "an array");
+    return array_;
+  }
+  inline const Members& members() const;  // in the order of the text
 
   // The member, or null where there is none or this is no object. O(log n).
-  const Json* find(std::string_view key) const {
-    const auto* object = std::get_if<detail::JsonObject>(&value_);
-    return object ? object->find(key) : nullptr;
-  }
+  inline const Json* find(std::string_view key) const;
   // The value at an RFC 6901 pointer ("" is this value, "/a/0" the first item of a), or null where it leads nowhere.
   const Json* at_pointer(std::string_view pointer) const;
 
   // Replaces the member or appends it. A null value becomes an object first. Throws E216 on other kinds.
-  // noinline, here and below: g++ 12 would warn of the variant's unset alternatives in every caller.
-  [[gnu::noinline]] Json& set(std::string_view key, Json value) {
-    if (is_null()) value_ = detail::JsonObject{};
-    auto* object = std::get_if<detail::JsonObject>(&value_);
-    if (!object) wrong_kind("an object");
-    if (const Json* found = object->find(key))
-      const_cast<Json&>(*found) = std::move(value);  // find() serves the const interface; the member is ours
-    else
-      object->append(std::string(key), std::move(value));
-    return *this;
-  }
+  inline Json& set(std::string_view key, Json value);
   // Appends an item. A null value becomes an array first. Throws E216 on other kinds.
-  [[gnu::noinline]] Json& push(Json value) {
-    if (is_null()) value_ = Array{};
-    auto* array = std::get_if<Array>(&value_);
-    if (!array) wrong_kind("an array");
-    array->push_back(std::move(value));
+  Json& push(Json value) {
+    if (is_null()) become_array();
+    require(Kind::array, "an array");
+    array_.push_back(std::move(value));
     return *this;
   }
 
@@ -156,88 +140,125 @@ class Json {
 
  private:
   friend class detail::JsonParser;
-  explicit Json(detail::JsonObject object) : value_(std::move(object)) {}
-  explicit Json(Array array) : value_(std::move(array)) {}
+  enum class Kind : std::uint8_t { null, boolean, integer, real, string, array, object };
 
-  template <class T>
-  bool holds() const {
-    return std::holds_alternative<T>(value_);
+  void become_array() noexcept {  // from null
+    kind_ = Kind::array;
+    new (&array_) Array();
   }
-  template <class T>
-  const T& get(const char* expected) const {
-    if (const T* value = std::get_if<T>(&value_)) return *value;
-    wrong_kind(expected);
+  inline void take(Json& other) noexcept;  // into a null value; other becomes null
+  inline void clear() noexcept;
+  void require(Kind kind, const char* expected) const {
+    if (kind_ != kind) wrong_kind(expected);
   }
   [[noreturn]] void wrong_kind(const char* expected) const {
-    throw Error(json_wrong_kind, {.file = {},
-                                  .where = "offset " + std::to_string(offset_),
-                                  .expected = expected,
-                                  .got = described(),
-                                  .fix = {}});
+    throw Error(json_wrong_kind,
+                {.where = joined({"offset ", offset_}), .expected = expected, .got = described(), .fix = {}});
   }
 
-  std::variant<std::monostate, bool, std::int64_t, double, std::string, Array, detail::JsonObject> value_;
+  // A union by hand: std::variant costs a tenth of the include budget.
+  union {
+    bool boolean_;
+    std::int64_t integer_;
+    double real_;
+    std::string string_;
+    Array array_;
+    detail::JsonObject* object_;
+  };
+  Kind kind_ = Kind::null;
   std::size_t offset_ = 0;
 };
-static_assert(std::is_nothrow_move_constructible_v<Json>, "vectors of Json would copy whole trees when they grow");
+
+// A key of an object and its value.
+struct JsonMember {
+  std::string first;
+  Json second;
+};
+static_assert(std::is_nothrow_move_constructible_v<JsonMember>,
+              "vectors of members would copy whole trees when they grow");
 
 namespace detail {
 
-inline JsonObject::JsonObject(const JsonObject& other)
-    : members(other.members), index(other.index ? std::make_unique<std::vector<Entry>>(*other.index) : nullptr) {}
-inline JsonObject& JsonObject::operator=(const JsonObject& other) {
-  JsonObject copy(other);
-  return *this = std::move(copy);
-}
-inline JsonObject::~JsonObject() = default;
-
-// The place in the index where `key` stands or would stand. Order: prefix, then whole key, both as unsigned bytes.
-inline std::vector<JsonObject::Entry>::iterator JsonObject::lower_bound(std::string_view key) const {
-  const std::uint64_t prefix = prefix_of(key);
-  return std::lower_bound(index->begin(), index->end(), key, [&](const Entry& entry, std::string_view wanted) {
-    return entry.prefix != prefix ? entry.prefix < prefix : members[entry.member].first < wanted;
-  });
-}
-
-inline const Json* JsonObject::find(std::string_view key) const {
-  if (!index) {
-    for (const auto& [name, value] : members)
-      if (name == key) return &value;
-    return nullptr;
-  }
-  const auto at = lower_bound(key);
-  return at != index->end() && members[at->member].first == key ? &members[at->member].second : nullptr;
-}
-
-inline void JsonObject::append(std::string key, Json value) {
-  if (index) index->insert(lower_bound(key), {prefix_of(key), static_cast<std::uint32_t>(members.size())});
-  members.emplace_back(std::move(key), std::move(value));
-  if (!index && members.size() > scanned) build_index();
-}
-
-inline const Json* JsonObject::build_index() {
-  const Json* repeated = nullptr;
-  const auto check = [&](std::size_t a, std::size_t b) {
-    const Json* later = &members[std::max(a, b)].second;
-    if (members[a].first == members[b].first && (!repeated || later->offset() < repeated->offset())) repeated = later;
+struct JsonObject {
+  // Members in sorted order, kept where a scan would be slow. Sorting, unlike hashing, has no input that makes it
+  // quadratic. `prefix` holds the first eight bytes of the key, so that most comparisons touch no string.
+  struct Entry {
+    std::uint64_t prefix;
+    std::uint32_t member;
   };
-  if (members.size() <= scanned) {
-    for (std::size_t i = 1; i < members.size(); ++i)
-      for (std::size_t j = 0; j < i; ++j) check(i, j);
+  static constexpr std::size_t scanned = 12;  // up to so many members are found by a scan and need no index
+
+  std::vector<JsonMember> members;
+  std::vector<Entry> index;  // empty where there is none
+
+  static std::uint64_t prefix_of(std::string_view key) {
+    std::uint64_t prefix = 0;
+    for (std::size_t i = 0; i < 8; ++i)
+      prefix = prefix << 8 | (i < key.size() ? static_cast<unsigned char>(key[i]) : 0u);
+    return prefix;
+  }
+
+  // The place in the index where `key` stands or would stand. Order: prefix, then whole key, both as unsigned bytes.
+  std::size_t lower_bound(std::string_view key) const {
+    const std::uint64_t prefix = prefix_of(key);
+    std::size_t begin = 0;
+    for (std::size_t end = index.size(); begin < end;) {
+      const std::size_t middle = begin + (end - begin) / 2;
+      const Entry& entry = index[middle];
+      if (entry.prefix != prefix ? entry.prefix < prefix : key.compare(members[entry.member].first) > 0)
+        begin = middle + 1;
+      else
+        end = middle;
+    }
+    return begin;
+  }
+
+  const Json* find(std::string_view key) const {
+    if (index.empty()) {
+      for (const JsonMember& member : members)
+        if (key.compare(member.first) == 0) return &member.second;
+      return nullptr;
+    }
+    const std::size_t at = lower_bound(key);
+    if (at == index.size()) return nullptr;
+    const JsonMember& member = members[index[at].member];
+    return key.compare(member.first) == 0 ? &member.second : nullptr;
+  }
+
+  void append(std::string key, Json value) {  // the key must be new
+    if (!index.empty()) {
+      const Entry entry{prefix_of(key), static_cast<std::uint32_t>(members.size())};
+      index.insert(index.begin() + static_cast<std::ptrdiff_t>(lower_bound(key)), entry);
+    }
+    members.push_back({std::move(key), std::move(value)});
+    if (index.empty() && members.size() > scanned) build_index();
+  }
+
+  // Returns the first value, by offset, whose key was there before.
+  const Json* build_index() {
+    const Json* repeated = nullptr;
+    const auto check = [&](std::size_t a, std::size_t b) {
+      const Json* later = &members[a > b ? a : b].second;
+      if (members[a].first == members[b].first && (!repeated || later->offset() < repeated->offset())) repeated = later;
+    };
+    if (members.size() <= scanned) {
+      for (std::size_t i = 1; i < members.size(); ++i)
+        for (std::size_t j = 0; j < i; ++j) check(i, j);
+      return repeated;
+    }
+    index.clear();
+    index.reserve(members.size());
+    for (const JsonMember& member : members)
+      index.push_back({prefix_of(member.first), static_cast<std::uint32_t>(index.size())});
+    std::sort(index.data(), index.data() + index.size(), [&](const Entry& a, const Entry& b) {
+      if (a.prefix != b.prefix) return a.prefix < b.prefix;
+      const int order = members[a.member].first.compare(members[b.member].first);
+      return order != 0 ? order < 0 : a.member < b.member;
+    });
+    for (std::size_t i = 1; i < index.size(); ++i) check(index[i - 1].member, index[i].member);
     return repeated;
   }
-  index = std::make_unique<std::vector<Entry>>();
-  index->reserve(members.size());
-  for (const auto& [key, value] : members)
-    index->push_back({prefix_of(key), static_cast<std::uint32_t>(index->size())});
-  std::sort(index->begin(), index->end(), [&](const Entry& a, const Entry& b) {
-    if (a.prefix != b.prefix) return a.prefix < b.prefix;
-    const int order = members[a.member].first.compare(members[b.member].first);
-    return order != 0 ? order < 0 : a.member < b.member;
-  });
-  for (std::size_t i = 1; i < index->size(); ++i) check((*index)[i - 1].member, (*index)[i].member);
-  return repeated;
-}
+};
 
 // Length of the well-formed UTF-8 sequence at text[i] (RFC 3629: no surrogates, no overlong forms, at most U+10FFFF),
 // or 0.
@@ -275,6 +296,87 @@ inline void dump_string(std::string& out, std::string_view text) {
 }
 
 }  // namespace detail
+
+inline void Json::take(Json& other) noexcept {
+  switch (other.kind_) {
+    case Kind::null:
+      break;
+    case Kind::boolean:
+      boolean_ = other.boolean_;
+      break;
+    case Kind::integer:
+      integer_ = other.integer_;
+      break;
+    case Kind::real:
+      real_ = other.real_;
+      break;
+    case Kind::string:
+      new (&string_) std::string(std::move(other.string_));
+      break;
+    case Kind::array:
+      new (&array_) Array(std::move(other.array_));
+      break;
+    case Kind::object:
+      object_ = std::exchange(other.object_, nullptr);
+      break;
+  }
+  kind_ = other.kind_;
+  offset_ = other.offset_;
+  other.clear();
+}
+inline void Json::clear() noexcept {
+  if (kind_ == Kind::string) string_.~basic_string();
+  if (kind_ == Kind::array) array_.~vector();
+  if (kind_ == Kind::object) delete object_;
+  kind_ = Kind::null;
+}
+inline Json::Json(const Json& other) : offset_(other.offset_) {
+  switch (other.kind_) {
+    case Kind::null:
+      break;
+    case Kind::boolean:
+      boolean_ = other.boolean_;
+      break;
+    case Kind::integer:
+      integer_ = other.integer_;
+      break;
+    case Kind::real:
+      real_ = other.real_;
+      break;
+    case Kind::string:
+      new (&string_) std::string(other.string_);
+      break;
+    case Kind::array:
+      new (&array_) Array(other.array_);
+      break;
+    case Kind::object:
+      object_ = new detail::JsonObject(*other.object_);
+      break;
+  }
+  kind_ = other.kind_;  // last: nothing is destroyed where a copy throws
+}
+inline Json Json::object() {
+  Json json;
+  json.object_ = new detail::JsonObject;
+  json.kind_ = Kind::object;
+  return json;
+}
+inline const Json::Members& Json::members() const {
+  require(Kind::object, "an object");
+  return object_->members;
+}
+inline const Json* Json::find(std::string_view key) const {
+  return kind_ == Kind::object ? object_->find(key) : nullptr;
+}
+inline Json& Json::set(std::string_view key, Json value) {
+  if (is_null()) *this = object();
+  require(Kind::object, "an object");
+  if (const Json* found = object_->find(key))
+    const_cast<Json&>(*found) = std::move(value);  // find() serves the const interface; the member is ours
+  else
+    object_->append(std::string(key), std::move(value));
+  return *this;
+}
 
 inline const Json* Json::at_pointer(std::string_view pointer) const {
   const Json* at = this;
@@ -323,13 +425,13 @@ inline std::string Json::dump(int indent) const {
     } else if (json.is_string()) {
       detail::dump_string(out, json.as_string());
     } else if (json.is_number()) {
-      const double* real = std::get_if<double>(&json.value_);
-      if (real && !std::isfinite(*real))
+      const bool real = json.kind_ == Kind::real;
+      if (real && !std::isfinite(json.real_))
         throw Error(json_not_writable,
                     {.file = {}, .where = {}, .expected = "finite numbers", .got = "NaN or infinity", .fix = {}});
       char text[32];
-      const char* end = real ? std::to_chars(text, text + sizeof text, *real).ptr
-                             : std::to_chars(text, text + sizeof text, std::get<std::int64_t>(json.value_)).ptr;
+      const char* end = real ? std::to_chars(text, text + sizeof text, json.real_).ptr
+                             : std::to_chars(text, text + sizeof text, json.integer_).ptr;
       const std::string_view number(text, static_cast<std::size_t>(end - text));
       out += number;
       if (real && number.find_first_of(".e") == number.npos) out += ".0";
@@ -364,7 +466,7 @@ inline std::string Json::described() const {
   if (is_object()) return "an object";
   if (is_array()) return "an array";
   if (is_string()) return "the string " + expert::quoted(as_string());
-  if (is_number()) return "the number " + (holds<double>() && !std::isfinite(as_double()) ? "NaN or infinity" : dump());
+  if (is_number()) return "the number " + (kind_ == Kind::real && !std::isfinite(real_) ? "NaN or infinity" : dump());
   return dump();
 }
 
