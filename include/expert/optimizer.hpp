@@ -12,8 +12,10 @@
 #include "expert/core/config.hpp"
 #include "expert/core/error.hpp"
 #include "expert/cpu/device.hpp"
+#include "expert/cpu/gemm.hpp"
 #include "expert/ops/adamw.hpp"
 #include "expert/ops/global_norm.hpp"
+#include "expert/ops/muon.hpp"
 
 namespace expert {
 inline namespace v0 {
@@ -123,6 +125,44 @@ inline void adamw_update(Cpu& cpu, const OptimizerOptions& o, std::int64_t step,
     reference::adamw(factors, std::min(piece, n - first), parameters + first, gradients + first, exp_avg + first,
                      exp_avg_sq + first);
   });
+}
+
+// One step of Muon on a matrix (rows, cols). `scratch` has muon_scratch_floats(rows, cols). The same bits at any thread
+// count.
+inline void muon_update(Cpu& cpu, const OptimizerOptions& o, double momentum, double learning_rate, double clip,
+                        std::int64_t rows, std::int64_t cols, float* parameters, const float* gradients, float* exp_avg,
+                        float* scratch) noexcept {
+  const std::int64_t n = rows * cols, side = std::min(rows, cols);
+  float *x = scratch, *next = x + n, *gram = next + n, *polynomial = gram + side * side;
+  constexpr std::int64_t piece = std::int64_t{1} << 14;
+  const auto in_pieces = [&](auto&& body) {
+    cpu.pool->parallel_for((n + piece - 1) / piece, [&](std::int64_t i, int) noexcept {
+      for (std::int64_t j = i * piece; j < std::min(n, (i + 1) * piece); ++j) body(j);
+    });
+  };
+  const auto beta = static_cast<float>(momentum), scale = static_cast<float>(clip);
+  in_pieces([&](std::int64_t j) { x[j] = muon_momentum(beta, gradients[j] * scale, exp_avg[j]); });
+  const auto inverse = static_cast<float>(1 / (global_norm(cpu, x, n) + muon_epsilon));
+  in_pieces([&](std::int64_t j) { x[j] *= inverse; });
+
+  const auto [a, b, c] = newton_schulz;
+  const bool wide = rows <= cols;
+  for (int step = 0; step < newton_schulz_steps; ++step) {
+    gemm(cpu, wide ? Trans::no : Trans::yes, wide ? Trans::yes : Trans::no, side, side, std::max(rows, cols), 1.0f, x,
+         cols, x, cols, 0.0f, gram, side);
+    std::copy_n(gram, side * side, polynomial);
+    gemm(cpu, Trans::no, Trans::no, side, side, side, c, gram, side, gram, side, b, polynomial, side);
+    for (std::int64_t i = 0; i < side; ++i) polynomial[i * side + i] += a;
+    if (wide) {
+      gemm(cpu, Trans::no, Trans::no, rows, cols, side, 1.0f, polynomial, side, x, cols, 0.0f, next, cols);
+    } else {
+      gemm(cpu, Trans::no, Trans::no, rows, cols, side, 1.0f, x, cols, polynomial, side, 0.0f, next, cols);
+    }
+    std::swap(x, next);
+  }
+  const float keep = static_cast<float>(1 - learning_rate * o.weight_decay);
+  const float size = muon_step_size(learning_rate, rows, cols);
+  in_pieces([&](std::int64_t j) { parameters[j] = parameters[j] * keep - size * x[j]; });
 }
 
 }  // namespace v0

@@ -162,12 +162,20 @@ class Trainer {
     }
     ++step_;
     const double clip = clip_coefficient(norm, o.max_grad_norm);
-    for_each_decay_group([&](std::int64_t first, std::int64_t count, bool decays) {
-      OptimizerOptions group = o;
-      if (!decays) group.weight_decay = 0;
-      adamw_update(cpu_, group, step_, learning_rate, clip, count, parameters() + first, gradients() + first,
+    const auto adamw = [&](std::int64_t first, std::int64_t count, Group group) {
+      OptimizerOptions rates = o;
+      if (group == Group::not_decayed) rates.weight_decay = 0;
+      adamw_update(cpu_, rates, step_, learning_rate, clip, count, parameters() + first, gradients() + first,
                    first_moment() + first, second_moment() + first);
-    });
+    };
+    if constexpr (OrthogonalisesMatrices<typename E::optimizer>) {
+      for_each_matrix(adamw, [&](std::int64_t first, std::int64_t rows, std::int64_t cols) {
+        muon_update(cpu_, o, E::optimizer::momentum, learning_rate, clip, rows, cols, parameters() + first,
+                    gradients() + first, first_moment() + first, floats(Plan::muon_scratch));
+      });
+    } else {
+      for_each_group(adamw);
+    }
     clear_gradients();
     adapter_.step = static_cast<std::uint32_t>(step_);
     parameters_changed();
@@ -296,20 +304,41 @@ class Trainer {
   }
 
   // transformers' rule (Trainer.get_decay_parameter_names): every tensor decays but the weights of norms.
+  enum class Group : std::uint8_t { matrices, decayed, not_decayed };
   template <class F>
-  static void for_each_decay_group(F&& f) {
+  static void for_each_group(F&& f) {
     if constexpr (E::tuning::trains_base) {
       using B = BaseLayout<E>;
-      f(B::embed_tokens, B::layers, true);
+      f(B::embed_tokens, B::layers, Group::decayed);
       for (std::int64_t l = 0; l < M::num_hidden_layers; ++l) {
-        f(B::at(l, Projection::q_proj), B::projections_size, true);
-        f(B::input_layernorm(l), B::layer_size - B::projections_size, false);
+        f(B::at(l, Projection::q_proj), B::projections_size, Group::matrices);
+        f(B::input_layernorm(l), B::layer_size - B::projections_size, Group::not_decayed);
       }
-      f(B::norm, M::hidden_size, false);
-      if (!M::tie_word_embeddings) f(B::lm_head, M::vocab_size * M::hidden_size, true);
+      f(B::norm, M::hidden_size, Group::not_decayed);
+      if (!M::tie_word_embeddings) f(B::lm_head, M::vocab_size * M::hidden_size, Group::decayed);
     } else {
-      f(0, trainable_parameters<E>, true);
+      f(0, trainable_parameters<E>, Group::decayed);
     }
+  }
+  // Every trained parameter once: the layers' matrices one by one, the rest in groups.
+  template <class Rest, class Matrix>
+  static void for_each_matrix(Rest&& rest, Matrix&& matrix) {
+    for (std::int64_t l = 0; l < M::num_hidden_layers; ++l)
+      for (const Projection p : all_projections) {
+        const std::int64_t out = out_features<M>(p), in = in_features<M>(p);
+        if constexpr (E::tuning::trains_base) {
+          matrix(BaseLayout<E>::at(l, p), out, in);
+        } else if (E::adapter::targets(p)) {
+          const auto at = AdapterLayout<E>::at(l, p);
+          matrix(at.a, E::adapter::r, in);
+          matrix(at.b, out, E::adapter::r);
+          if (E::adapter::is_dora) rest(at.magnitude, out, Group::decayed);
+        }
+      }
+    if constexpr (E::tuning::trains_base)
+      for_each_group([&](std::int64_t first, std::int64_t count, Group group) {
+        if (group != Group::matrices) rest(first, count, group);
+      });
   }
 
   // Nothing that a batch holds may index outside a buffer: ids and labels outside the vocabulary, positions outside the

@@ -57,6 +57,7 @@ std::string policies_table() {
   t +=
       policy_row<EvenChunks>("EvenChunks (default)") + policy_row<ChunkedCrossEntropy<256>>("ChunkedCrossEntropy<256>");
   t += policy_row<AdamW>("AdamW (default)");
+  t += policy_row<Muon>("Muon");
   t += policy_row<NoGrammar>("NoGrammar (default)") + policy_row<Grammar<SqlPostgres>>("Grammar<SqlPostgres>");
   t += policy_row<Grammar<JsonText>>("Grammar<JsonText>") + policy_row<Grammar<TypeScript>>("Grammar<TypeScript>");
   t += policy_row<Grammar<Cypher>>("Grammar<Cypher>");

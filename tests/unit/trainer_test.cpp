@@ -13,7 +13,7 @@ using namespace expert;
 namespace {
 
 struct SmallModel : HfDecoder<64, 2, 4, 2, 32, 128, 512, true, 128> {};
-const std::filesystem::path model_directory = std::filesystem::path(EXPERT_SOURCE_DIR) / "tests/parity/data/model";
+const std::string model_directory = EXPERT_SOURCE_DIR "/tests/parity/data/model";
 
 template <class... Ps>
 using Small = With<Expert<SmallModel, Compute<f32>, Packing<32>, Batch<2>, DoRA<4>>, Ps...>;
@@ -237,6 +237,8 @@ TEST_CASE("the memory plan is what a step touches, to the last byte of every buf
   SECTION("LoRA with dropout") { prove(std::type_identity<Small<LoRA<4, 8, AllSevenTargets>>>{}, 0.1f); }
   SECTION("DoRA with dropout") { prove(std::type_identity<Small<DoRAWithDropout<4>>>{}, 0.1f); }
   SECTION("full fine-tuning") { prove(std::type_identity<Small<NoAdapter, FullFineTune>>{}, 0); }
+  SECTION("full fine-tuning with Muon") { prove(std::type_identity<Small<NoAdapter, FullFineTune, Muon>>{}, 0); }
+  SECTION("DoRA with Muon") { prove(std::type_identity<Small<Muon>>{}, 0); }
   SECTION("bf16") { prove(std::type_identity<Small<Compute<bf16>>>{}, 0); }
   SECTION("NF4 base") { prove(std::type_identity<Small<Int4Quant>>{}, 0); }
 }
@@ -254,6 +256,8 @@ TEST_CASE("training lowers the loss under every tuning, compute type and quantis
   falls(std::type_identity<Small<Compute<bf16>>>{});
   falls(std::type_identity<Small<Int8Quant>>{});
   falls(std::type_identity<Small<NoAdapter, FullFineTune>>{});
+  falls(std::type_identity<Small<NoAdapter, FullFineTune, Muon>>{});
+  falls(std::type_identity<Small<Muon>>{});
   falls(std::type_identity<Small<NoAdapter, FullFineTune, Compute<bf16>>>{});
 }
 

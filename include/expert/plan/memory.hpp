@@ -8,6 +8,7 @@
 #include "expert/core/batch.hpp"
 #include "expert/core/config.hpp"
 #include "expert/plan/parameters.hpp"
+#include "expert/policy/optimizer.hpp"
 #include "expert/policy/rules.hpp"
 
 namespace expert {
@@ -31,6 +32,20 @@ struct Sizes {
   }();
   static constexpr std::int64_t max_out = std::max({Q, F, C}), max_in = max_out;
   static constexpr std::int64_t max_matrix = std::max({C * Q, C* F});
+  // Muon's scratch for the largest trained matrix: two of its size, two squares of its smaller side.
+  static constexpr std::int64_t muon = [] {
+    std::int64_t n = 0;
+    const auto holds = [&](std::int64_t rows, std::int64_t cols) {
+      const std::int64_t side = std::min(rows, cols);
+      n = std::max(n, 2 * (rows * cols + side * side));
+    };
+    for (const Projection p : all_projections) {
+      const std::int64_t out = out_features<M>(p), in = in_features<M>(p);
+      if (E::tuning::trains_base) holds(out, in);
+      if (adapts && E::adapter::targets(p)) holds(R, in), holds(out, R);
+    }
+    return n;
+  }();
   // One dequantised matrix: quantised weights are unpacked before each product.
   static constexpr std::int64_t unpacked_matrix = E::quant::bits == 16 ? 0 : max_matrix * t;
 };
@@ -44,6 +59,7 @@ struct TrainingPlan {
     gradients,
     first_moment,
     second_moment,
+    muon_scratch,
     compute_copy,
     dora_norm,
     dora_scale,
@@ -107,6 +123,8 @@ struct TrainingPlan {
     r[gradients] = {"gradients (f32)", n};
     r[first_moment] = {"AdamW first moment (f32)", n};
     r[second_moment] = {"AdamW second moment (f32)", n};
+    r[muon_scratch] = {"Muon's update of one matrix (f32)",
+                       OrthogonalisesMatrices<typename E::optimizer> ? S::muon * f : 0};
     r[compute_copy] = {"parameters in the compute type", t == f ? 0 : trainable_parameters<E> * t};
     r[dora_norm] = {"DoRA norms", outputs};
     r[dora_scale] = {"DoRA scales", outputs};

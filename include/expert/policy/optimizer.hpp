@@ -18,5 +18,20 @@ struct AdamW {
   static constexpr auto describe() { return std::array{Field{"/training/config/optim", optim}}; }
 };
 
+// torch.optim.Muon for the matrices of the layers, AdamW for the rest: embedding, head, norms, DoRA's magnitudes.
+// One learning rate serves both. ops/muon.hpp has the equations.
+struct Muon {
+  using slot = slots::optimizer;
+  static constexpr std::string_view optim = "muon";
+  static constexpr std::int64_t moments = 2;
+  static constexpr double momentum = 0.95;
+  static constexpr double beta1 = AdamW::beta1, beta2 = AdamW::beta2, eps = AdamW::eps;
+  static constexpr auto describe() { return std::array{Field{"/training/config/optim", optim}}; }
+};
+
+// An optimizer with a `momentum` updates matrices as Muon does.
+template <class O>
+concept OrthogonalisesMatrices = requires { O::momentum; };
+
 }  // namespace v0
 }  // namespace expert
