@@ -190,6 +190,41 @@ class Cli(unittest.TestCase):
         rows = self.write("longer.jsonl", json.dumps({"text": "x" * 600}) + "\n")
         self.refused(run("train", "--model", self.base, "--manifest", TINY, "--data", rows, "--out", self.path / "long"), 257)
 
+    def test_rows_of_text_are_packed_in_every_shape(self):
+        turns = [{"role": "user", "content": "2+2?"}, {"role": "assistant", "content": "4"}]
+        shapes = {
+            "messages": {"messages": turns},
+            "sharegpt": {"conversations": [{"from": "human", "value": "2+2?"}, {"from": "gpt", "value": "4"}]},
+            "prompt/completion": {"prompt": "2+2=", "completion": "4"},
+            "question/answer": {"question": "How many?", "context": "CREATE TABLE t (a TEXT)", "answer": "SELECT COUNT(*) FROM t"},
+            "alpaca": {"instruction": "Add.", "input": "2 and 2", "output": "4"},
+            "text": {"text": "2+2=4"},
+        }
+        every = self.write("shapes.jsonl", "".join((json.dumps(row) + "\n") * 5 for row in shapes.values()))
+        asked = self.write("asked.jsonl", (json.dumps(shapes["question/answer"]) + "\n") * 20)
+        settings = ("--set", "training.config.max_steps=1", "--set", "training.dataset.validation.deduplicate=false")
+        common = ("train", "--model", self.base, "--manifest", TINY, *settings, "--set", "training.dataset.validation.min_length=0")
+        for rows, said in ((every, ", ".join(f"{name} 5" for name in shapes)), (asked, "question/answer 20")):
+            out = self.path / f"packed_{rows.stem}"
+            result = run(*common, "--data", rows, "--out", out)
+            self.assertEqual(result.returncode, 0, result.stderr)
+            self.assertIn(f"rows ({said})", result.stderr)
+            self.assertRegex(result.stderr, r"packing: on \(all rows have text\), [1-9] rows of at most 512 tokens")
+            record = json.loads((out / "run.json").read_text())
+            self.assertIn('"row_path": "packed"', json.dumps(record))
+
+    def test_rows_of_ids_are_trained_one_a_row(self):
+        rows = self.write("ids.jsonl", "".join(json.dumps({"input_ids": list(range(i, 2 * i + 3)), "labels": [-100] + list(range(i + 1, 2 * i + 3))}) + "\n" for i in range(20)))
+        out = self.path / "from_ids"
+        common = ("train", "--model", self.base, "--manifest", TINY, "--set", "training.config.max_steps=1")
+        result = run(*common, "--data", rows, "--out", out)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn("packing: off, one document a row (20 rows have input_ids and no text, the first in line 1), 20 rows", result.stderr)
+        self.assertIn('"row_path": "padded"', json.dumps(json.loads((out / "run.json").read_text())))
+        outside = self.write("outside.jsonl", '{"input_ids": [1, 258]}\n')
+        self.refused(run(*common, "--data", outside, "--out", self.path / "no"), 255, "line 1, /input_ids/1", "from 0 to 257", "258")
+        self.assertIn("input_ids 20 (loss on 9", run("check", "jsonl", rows).stderr)
+
     def test_interrupts_finish_the_step_and_save(self):
         for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
             out = self.path / f"stopped{code}"

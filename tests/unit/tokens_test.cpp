@@ -96,6 +96,24 @@ TEST_CASE("question, context and answer become the chat of the template, and the
   CHECK(plain.learned == "SELECT 1<|endoftext|>");
 }
 
+TEST_CASE("text bears loss everywhere, every other shape on what the assistant says and its end", "[tokens]") {
+  const std::string user = R"({"role": "user", "content": "U"})",
+                    assistant = R"({"role": "assistant", "content": "A"})";
+  for (const std::string& row :
+       {joined({R"({"messages": [{"role": "system", "content": "S"}, )", user, ", ", assistant, "]}"}),
+        joined({R"({"prompt": [)", user, R"(], "completion": [)", assistant, "]}"}),
+        std::string(R"({"conversations": [{"from": "human", "value": "U"}, {"from": "gpt", "value": "A"}]})"),
+        std::string(R"({"question": "U", "context": "C", "answer": "A"})"),
+        std::string(R"({"instruction": "U", "input": "I", "output": "A"})"),
+        std::string(R"({"prompt": "U", "completion": "A"})")}) {
+    CAPTURE(row);
+    CHECK(tokens_of<Qwen3Chat>(row, im_end).learned == "A<|im_end|>");
+  }
+  CHECK(tokens_of<Qwen3Chat>(R"({"text": "UA"})", im_end).learned == "UA<|im_end|>");
+  const std::string twice = joined({R"({"messages": [)", user, ", ", assistant, ", ", user, ", ", assistant, "]}"});
+  CHECK(tokens_of<Qwen3Chat>(twice, im_end).learned == "A<|im_end|>A<|im_end|>");
+}
+
 TEST_CASE("content that looks like a special token stays text, in text rows it is the token", "[tokens]") {
   const Tokenizer tokenizer = byte_tokenizer();
   const auto ids = [&](const std::string& json) {

@@ -124,10 +124,11 @@ inline Example read_example(const JsonRow& row, const std::string& file, const R
     }
   } else if (pair("question", "answer")) {
     example.shape = RowShape::question_answer;
-    const std::string context = fields.optional("context");
+    const std::string context = normalize_sql(fields.optional("context"), options.sql);
     if (!context.empty()) say("system", options.context_prefix + context);
     say("user", fields.required("question"));
     answer("answer");
+    if (complete) segments.back().content = normalize_sql(std::move(segments.back().content), options.sql);
   } else if (pair("instruction", "output")) {
     example.shape = RowShape::alpaca;
     say("system", fields.optional("system"));
