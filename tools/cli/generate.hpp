@@ -70,7 +70,8 @@ inline void choose_sampling(const GenerateFlags& flags, const Manifest& manifest
   report.say(text);
 }
 
-inline ExitCode run_generate(const GenerateFlags& flags, Report& report) {
+template <class Experts>
+ExitCode run_generate(Experts experts, const GenerateFlags& flags, Report& report) {
   const Manifest manifest = load_with_settings(flags.model);
   GenerateJob job;
   job.model = flags.model.model;
@@ -84,7 +85,7 @@ inline ExitCode run_generate(const GenerateFlags& flags, Report& report) {
   job.options.seed = flags.seed;
   job.rows.field_mapping = dataset_values(manifest).field_mapping;
   job.rows.context_prefix = context_prefix(manifest);
-  return with_resolved(flags.model, manifest, report, [&]<class E>(std::type_identity<E>) {
+  return with_resolved(experts, flags.model, manifest, report, [&]<class E>(std::type_identity<E>) {
     check_pin(flags.model, manifest, report);
     choose_sampling(flags, manifest, job, report);
     return generate_expert<E>(job, report);

@@ -26,8 +26,11 @@ struct TrainJob {
   double dropout = 0;
   std::uint64_t seed = 42;
   RowOptions rows;
-  RowFilterOptions filter;                // of the training rows
-  std::vector<std::string> command = {};  // the words of the command line, to be shown for a resume
+  RowFilterOptions filter;                       // of the training rows
+  std::vector<std::string> command = {};         // the words of the command line, to be shown for a resume
+  std::int64_t samples = 5;                      // rows that base and expert answer for the report
+  std::vector<std::string> stop_sequences = {};  // end those answers
+  Json record = Json::object();                  // run.json, as far as it is known before the base is read
 };
 
 struct GenerateJob {

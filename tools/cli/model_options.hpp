@@ -18,9 +18,11 @@ struct ModelOptions {
   int threads = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
 };
 
+// A manifest that is named already is the default.
 inline void add_model_options(CLI::App& command, ModelOptions& options) {
   command.add_option("--model", options.model, "Hugging Face directory of the base model")->required();
-  command.add_option("--manifest", options.manifest, "manifest.json of the expert")->required();
+  CLI::Option* manifest = command.add_option("--manifest", options.manifest, "manifest.json of the expert");
+  options.manifest.empty() ? manifest->required() : manifest->capture_default_str();
   command
       .add_option("--set", options.settings, "path=value: a value of the manifest, training.config.learning_rate=1e-4")
       ->expected(1)

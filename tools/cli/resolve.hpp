@@ -10,14 +10,14 @@
 #include "expert/manifest.hpp"
 #include "expert/registry.hpp"
 #include "expert/weights.hpp"
-#include "expert_cli_experts.hpp"  // generated: CliExperts, and each expert's programs as extern templates
 
 namespace cli {
 
-// Calls use(std::type_identity<E>) for the expert that agrees with the manifest and with the model's config.json. Else
-// reports every difference of the nearest one and returns `refused`.
-template <class Use>
-ExitCode with_resolved(const ModelOptions& options, const Manifest& manifest, Report& report, const Use& use) {
+// Calls use(std::type_identity<E>) for the expert of the Registry that agrees with the manifest and with the model's
+// config.json. Else reports every difference of the nearest one and returns `refused`.
+template <class Experts, class Use>
+ExitCode with_resolved(Experts experts, const ModelOptions& options, const Manifest& manifest, Report& report,
+                       const Use& use) {
   const std::string config_file = (std::filesystem::path(options.model) / "config.json").string();
   const HfConfig config = read_hf_config(config_file);
   const auto against_config = [&]<class E>(std::type_identity<E>) {
@@ -26,7 +26,7 @@ ExitCode with_resolved(const ModelOptions& options, const Manifest& manifest, Re
       found.push_back({e.detail().file + ": " + e.detail().where, e.detail().got, e.detail().expected, "config.json"});
     return found;
   };
-  const auto candidates = compare_all(CliExperts{}, manifest, against_config);
+  const auto candidates = compare_all(experts, manifest, against_config);
   const Candidate* least = nearest(candidates);
   if (least != nullptr && !least->mismatches.empty()) {
     report.say(mismatch_report(manifest, least->mismatches));
@@ -42,7 +42,7 @@ ExitCode with_resolved(const ModelOptions& options, const Manifest& manifest, Re
   }
   ExitCode code = failed;
   with_expert(
-      CliExperts{}, manifest,
+      experts, manifest,
       [&]<class E>(std::type_identity<E> entry) {
         report.say("expert: " + type_name<E>());
         for (const std::string& name : not_built_yet<E>()) report.say("not built yet: " + name);

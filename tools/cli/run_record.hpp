@@ -16,9 +16,9 @@
 
 #include "cli/build_info.hpp"
 #include "cli/common.hpp"
+#include "cli/jobs.hpp"
 #include "cli/report_files.hpp"
 #include "expert/cpu/isa.hpp"
-#include "expert/io/sha256.hpp"
 #include "expert/io/training_state.hpp"
 #include "expert/manifest.hpp"
 #include "expert/plan/memory.hpp"
@@ -34,35 +34,21 @@ inline std::string utc_now() {
   return {text, std::strftime(text, sizeof text, "%Y-%m-%d %H:%M:%S UTC", &parts)};
 }
 
-// The words as a shell would need them.
+// Words -> a line that a POSIX shell reads as them.
 inline std::string shell_line(const std::vector<std::string>& words) {
+  constexpr std::string_view plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+=:,./@%";
   std::string line;
   for (const std::string& word : words) {
-    constexpr std::string_view plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+=./,:@%";
     if (!line.empty()) line += ' ';
     if (!word.empty() && word.find_first_not_of(plain) == word.npos) {
       line += word;
       continue;
     }
     line += '\'';
-    for (const char c : word) line.append(c == '\'' ? "'\\''" : std::string(1, c));
+    for (const char c : word) line += c == '\'' ? std::string("'\\''") : std::string(1, c);
     line += '\'';
   }
-  return utf8_lossy(line);
-}
-
-// The words with which this process was started; empty where the system does not say.
-inline std::vector<std::string> command_words() {
-  std::vector<std::string> words;
-  std::string bytes;
-  if (std::FILE* file = std::fopen("/proc/self/cmdline", "re")) {
-    char piece[4096];
-    for (std::size_t n; (n = std::fread(piece, 1, sizeof piece, file)) > 0;) bytes.append(piece, n);
-    std::fclose(file);
-  }
-  for (std::size_t begin = 0; begin < bytes.size(); begin = bytes.find('\0', begin) + 1)
-    words.emplace_back(bytes.c_str() + begin);
-  return words;
+  return line;
 }
 
 inline std::string cpu_model() {
@@ -160,89 +146,6 @@ Json configuration_record(const Manifest& manifest) {
   return out;
 }
 
-// What is known before any file but the manifest is read.
-template <class E>
-Json run_record(const Manifest& manifest) {
-  const auto text = [&](const char* pointer) {
-    const Json* value = manifest.find(pointer);
-    return value == nullptr ? Json() : *value;
-  };
-  Json memory = Json::object(), buffers = Json::array();
-  using Plan = TrainingPlan<E>;
-  for (const Region& region : Plan::regions(Plan::max_tokens))
-    if (region.bytes > 0) buffers.push(Json::object().set("name", region.name).set("bytes", region.bytes));
-  memory.set("tokens_at_once", Plan::max_tokens)
-      .set("planned_bytes", Plan::bytes(Plan::max_tokens))
-      .set("buffers", std::move(buffers));
-  std::string version = std::to_string(version_major);
-  version.append(".").append(std::to_string(version_minor)).append(".").append(std::to_string(version_patch));
-  const BuildInfo& build = build_info();
-  return Json::object()
-      .set("status", "running")
-      .set("started", utc_now())
-      .set("command_line", shell_line(command_words()))
-      .set("expert", Json::object()
-                         .set("name", text("/name"))
-                         .set("version", text("/version"))
-                         .set("description", text("/description"))
-                         .set("type", type_name<E>())
-                         .set("manifest", utf8_lossy(manifest.file)))
-      .set("build", Json::object()
-                        .set("version", version)
-                        .set("git", build.git)
-                        .set("compiler", build.compiler)
-                        .set("flags", build.flags)
-                        .set("build_type", build.build_type))
-      .set("training", Json::object().set("trainable_parameters", trainable_parameters<E>))
-      .set("memory", std::move(memory))
-      .set("configuration", configuration_record<E>(manifest));
-}
-
-inline Json machine_record(Isa isa, int threads) {
-  return Json::object()
-      .set("cpu", cpu_model())
-      .set("cores", static_cast<std::int64_t>(std::thread::hardware_concurrency()))
-      .set("threads", threads)
-      .set("isa", name_of(isa))
-      .set("memory_bytes", static_cast<std::int64_t>(::sysconf(_SC_PHYS_PAGES)) * ::sysconf(_SC_PAGESIZE));
-}
-
-// The model directory with its config.json and the hash of what holds the weights (the index, where there are shards).
-inline Json base_record(const std::string& directory) {
-  namespace fs = std::filesystem;
-  Json record = Json::object().set("directory", utf8_lossy(directory));
-  const fs::path one = fs::path(directory) / "model.safetensors", index = one.string() + ".index.json";
-  const fs::path weights = fs::exists(one) ? one : index;
-  record.set("weights", utf8_lossy(weights.filename().string())).set("sha256", sha256_file(weights.string()));
-  if (fs::exists(one)) record.set("bytes", static_cast<std::int64_t>(fs::file_size(one)));
-  record.set("config", read_json((fs::path(directory) / "config.json").string(), default_limits.config_bytes));
-  return record;
-}
-
-inline Json data_record(const std::string& file, const TrainingData& rows) {
-  const Dataset& data = rows.data();
-  Json shapes = Json::object();
-  for (std::size_t i = 0; i < data.shapes.size(); ++i)
-    if (data.shapes[i] > 0) shapes.set(row_shape_names[i], data.shapes[i]);
-  return Json::object()
-      .set("path", utf8_lossy(file))
-      .set("sha256", sha256_file(file))
-      .set("row_path", name_of(rows.path()))
-      .set("reason", rows.path_reason())
-      .set("fill", rows.fill())
-      .set("rows", data.documents.size())
-      .set("tokens", data.tokens())
-      .set("loss_tokens", data.loss_tokens())
-      .set("packed_rows", std::ssize(rows.packed().rows))
-      .set("over_long", std::ssize(rows.packed().over_long))
-      .set("duplicates", data.duplicates)
-      .set("too_short", data.too_short)
-      .set("too_long", data.too_long)
-      .set("without_schema", data.without_schema)
-      .set("blank_lines", data.blank_lines)
-      .set("shapes", std::move(shapes));
-}
-
 // The commands that use what was trained.
 inline Json usage_record(const std::string& model, const std::string& manifest, const std::string& out, bool adapter) {
   Json list = Json::array();
@@ -267,6 +170,85 @@ inline Json usage_record(const std::string& model, const std::string& manifest, 
   add("Write this page again, with an evaluation",
       shell_line({"expert-cli", "report", out, "--eval", "expert=eval.json"}));
   return list;
+}
+
+// What is known before any file but the manifest is read.
+template <class E>
+Json run_record(const Manifest& manifest, const TrainJob& job) {
+  const auto text = [&](const char* pointer) {
+    const Json* value = manifest.find(pointer);
+    return value == nullptr ? Json() : *value;
+  };
+  Json memory = Json::object(), buffers = Json::array();
+  using Plan = TrainingPlan<E>;
+  for (const Region& region : Plan::regions(Plan::max_tokens))
+    if (region.bytes > 0) buffers.push(Json::object().set("name", region.name).set("bytes", region.bytes));
+  memory.set("tokens_at_once", Plan::max_tokens)
+      .set("planned_bytes", Plan::bytes(Plan::max_tokens))
+      .set("buffers", std::move(buffers));
+  std::string version = std::to_string(version_major);
+  version.append(".").append(std::to_string(version_minor)).append(".").append(std::to_string(version_patch));
+  const BuildInfo& build = build_info();
+  return Json::object()
+      .set("status", "running")
+      .set("started", utc_now())
+      .set("command_line", utf8_lossy(shell_line(job.command)))
+      .set("expert", Json::object()
+                         .set("name", text("/name"))
+                         .set("version", text("/version"))
+                         .set("description", text("/description"))
+                         .set("type", type_name<E>())
+                         .set("manifest", utf8_lossy(manifest.file)))
+      .set("build", Json::object()
+                        .set("version", version)
+                        .set("git", build.git)
+                        .set("compiler", build.compiler)
+                        .set("flags", build.flags)
+                        .set("build_type", build.build_type))
+      .set("training", Json::object().set("trainable_parameters", trainable_parameters<E>))
+      .set("memory", std::move(memory))
+      .set("usage", usage_record(job.model, manifest.file, job.out, !E::tuning::trains_base))
+      .set("configuration", configuration_record<E>(manifest));
+}
+
+inline Json machine_record(Isa isa, int threads) {
+  return Json::object()
+      .set("cpu", cpu_model())
+      .set("cores", static_cast<std::int64_t>(std::thread::hardware_concurrency()))
+      .set("threads", threads)
+      .set("isa", name_of(isa))
+      .set("memory_bytes", static_cast<std::int64_t>(::sysconf(_SC_PHYS_PAGES)) * ::sysconf(_SC_PAGESIZE));
+}
+
+// The model directory with its config.json; `sha256` is that of its tensors (checkpoint.hpp: base_item).
+inline Json base_record(const std::string& directory, const Json& sha256) {
+  Json record = Json::object().set("directory", utf8_lossy(directory)).set("tensors_sha256", sha256);
+  const auto config = std::filesystem::path(directory) / "config.json";
+  return record.set("config", read_json(config.string(), default_limits.config_bytes));
+}
+
+inline Json data_record(const std::string& file, const Json& sha256, const TrainingData& rows) {
+  const Dataset& data = rows.data();
+  Json shapes = Json::object();
+  for (std::size_t i = 0; i < data.shapes.size(); ++i)
+    if (data.shapes[i] > 0) shapes.set(row_shape_names[i], data.shapes[i]);
+  return Json::object()
+      .set("path", utf8_lossy(file))
+      .set("sha256", sha256)
+      .set("row_path", name_of(rows.path()))
+      .set("reason", rows.path_reason())
+      .set("fill", rows.fill())
+      .set("rows", data.documents.size())
+      .set("tokens", data.tokens())
+      .set("loss_tokens", data.loss_tokens())
+      .set("packed_rows", std::ssize(rows.packed().rows))
+      .set("over_long", std::ssize(rows.packed().over_long))
+      .set("duplicates", data.duplicates)
+      .set("too_short", data.too_short)
+      .set("too_long", data.too_long)
+      .set("without_schema", data.without_schema)
+      .set("blank_lines", data.blank_lines)
+      .set("shapes", std::move(shapes));
 }
 
 // A callback: run.json and report.html in `out`, from the first step on. The log itself is metrics.jsonl, so JsonlLog

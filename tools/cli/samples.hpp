@@ -2,6 +2,7 @@
 #pragma once
 #include <algorithm>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -36,6 +37,17 @@ inline Json sample_of(const JsonRow& row, const std::string& file, const RowOpti
   return sample;
 }
 
+// The row without its answer; nothing where it is text without turns, or ids without text.
+inline std::optional<Example> question_of(const JsonRow& row, const std::string& file, const RowOptions& ask) {
+  try {
+    Example example = read_example(row, file, ask);
+    if (example.shape != RowShape::text) return example;
+  } catch (const Error& e) {
+    if (!(e.error_code() == row_without_shape)) throw;
+  }
+  return std::nullopt;
+}
+
 // Line numbers of `wanted` rows, evenly spaced over those that are given, so that none is chosen by its result.
 inline std::vector<std::int64_t> evenly_spaced(const std::vector<std::int64_t>& lines, std::int64_t wanted) {
   const std::int64_t n = std::ssize(lines), take = std::min(wanted, n);
@@ -68,8 +80,8 @@ struct SampleOptions {
   std::int64_t max_new_tokens = 128;
 };
 
-// Greedy answers of the base alone and with the adapter (AdapterLayout<E>::size numbers). Rows that are text without
-// turns, or too long for the expert, have no answer to compare and are passed over.
+// Greedy answers of the base alone and with the adapter (AdapterLayout<E>::size numbers). Rows that ask nothing, or are
+// too long for the expert, are passed over.
 template <class E>
 Json make_samples(CpuDevice& device, const Weights<E>& weights, const float* adapter, const Tokenizer& tokenizer,
                   const SampleOptions& options) {
@@ -80,9 +92,9 @@ Json make_samples(CpuDevice& device, const Weights<E>& weights, const float* ada
   std::vector<std::vector<std::int32_t>> prompts;
   std::int64_t context = 0;
   for (const JsonRow& row : rows_on(options.file, options.lines)) {
-    const Example example = read_example(row, options.file, ask);
-    if (example.shape == RowShape::text) continue;
-    auto ids = encode_example<typename E::chat_template>(tokenizer, example, std::nullopt, true).ids;
+    const std::optional<Example> example = question_of(row, options.file, ask);
+    if (!example) continue;
+    auto ids = encode_example<typename E::chat_template>(tokenizer, *example, std::nullopt, true).ids;
     if (ids.empty() || std::ssize(ids) > longest) continue;
     context = std::max(context, std::ssize(ids) + options.max_new_tokens);
     prompts.push_back(std::move(ids));
@@ -90,7 +102,9 @@ Json make_samples(CpuDevice& device, const Weights<E>& weights, const float* ada
   }
   Json rows = Json::array();
   if (!prompts.empty()) {
-    const GenerateOptions greedy{.max_new_tokens = options.max_new_tokens, .eos_token_id = options.end_tokens};
+    GenerateOptions greedy;
+    greedy.max_new_tokens = options.max_new_tokens;
+    greedy.eos_token_id = options.end_tokens;
     std::vector<Json> answers(samples.size(), Json::array());
     for (const auto& [system, parameters] :
          {std::pair<const char*, const float*>{"base", nullptr}, {"expert", adapter}}) {
@@ -105,7 +119,11 @@ Json make_samples(CpuDevice& device, const Weights<E>& weights, const float* ada
     }
     for (std::size_t i = 0; i < samples.size(); ++i) rows.push(samples[i].set("answers", std::move(answers[i])));
   }
-  return Json::object().set("rows", std::move(rows));
+  std::string note = std::to_string(rows.items().size());
+  note.append(" rows, evenly spaced over ")
+      .append(utf8_lossy(options.file))
+      .append("; greedy answers, compared as text.");
+  return Json::object().set("note", note).set("rows", std::move(rows));
 }
 
 }  // namespace cli

@@ -5,6 +5,7 @@
 #include "cli/common.hpp"
 #include "cli/jobs.hpp"
 #include "cli/resolve.hpp"
+#include "cli/run_record.hpp"
 #include "cli/train_options.hpp"
 
 namespace cli {
@@ -15,12 +16,14 @@ inline CLI::App* add_train(CLI::App& app, TrainOptions& options) {
   return command;
 }
 
-inline ExitCode run_train(const TrainOptions& options, Report& report) {
+template <class Experts>
+ExitCode run_train(Experts experts, const TrainOptions& options, Report& report) {
   const Manifest manifest = load_with_settings(options.model);
-  return with_resolved(options.model, manifest, report, [&]<class E>(std::type_identity<E>) {
+  return with_resolved(experts, options.model, manifest, report, [&]<class E>(std::type_identity<E>) {
     announce_not_built(manifest, report);
     check_pin(options.model, manifest, report);
-    const TrainJob job = make_train_job(options, manifest, report);
+    TrainJob job = make_train_job(options, manifest, report);
+    job.record = run_record<E>(manifest, job);
     say_values(manifest, job, report);
     return train_expert<E>(job, report);
   });

@@ -18,6 +18,7 @@ struct TrainOptions {
   ModelOptions model;
   std::string data, valid, out;
   bool resume = false;
+  std::int64_t samples = 5;
   std::vector<std::string> command;  // the words of the command line
 };
 
@@ -53,6 +54,9 @@ inline void add_train_options(CLI::App& command, TrainOptions& options) {
       .add_option("--out", options.out, "directory for the adapter (or the model), its checkpoints and metrics.jsonl")
       ->required();
   command.add_flag("--resume", options.resume, "go on from the newest checkpoint in --out that is whole");
+  command.add_option("--samples", options.samples, "rows that base and expert answer for report.html; 0: none")
+      ->check(CLI::Range(0, 1000))
+      ->capture_default_str();
   std::vector<std::string>& settings = options.model.settings;
   const auto set = [&settings](const char* key, const std::string& value) {
     settings.push_back("training.config." + std::string(key) + "=" + value);
@@ -120,6 +124,8 @@ inline TrainJob make_train_job(const TrainOptions& options, const Manifest& mani
   job.out = options.out;
   job.resume = options.resume;
   job.command = options.command;
+  job.samples = options.samples;
+  job.stop_sequences = decoding_values(manifest).stop_sequences;
   job.threads = options.model.threads;
   job.optimizer.learning_rate = training.learning_rate;
   job.optimizer.weight_decay = training.weight_decay;
