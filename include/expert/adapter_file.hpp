@@ -121,11 +121,13 @@ std::vector<float> load_adapter(const std::string& directory, const Limits& limi
 }
 
 namespace detail {
-inline std::vector<TensorData> tensors_to_write(const std::vector<NamedSlice>& slices, const float* values) {
+template <class T>
+std::vector<TensorData> tensors_to_write(const std::vector<NamedSlice>& slices, const T* values) {
+  constexpr DType dtype = std::is_same_v<T, float> ? DType::F32 : DType::BF16;
   std::vector<TensorData> tensors;
   for (const NamedSlice& s : slices)
     tensors.push_back(
-        {s.name, DType::F32, s.shape, std::as_bytes(std::span(values + s.offset, static_cast<std::size_t>(s.size)))});
+        {s.name, dtype, s.shape, std::as_bytes(std::span(values + s.offset, static_cast<std::size_t>(s.size)))});
   return tensors;
 }
 }  // namespace detail
@@ -141,15 +143,24 @@ void save_adapter(const float* values, const std::string& directory, const std::
   write_peft_config(path_in(directory, "adapter_config.json"), peft_config_of<E>(base_model_name_or_path, dropout));
 }
 
-// Writes a base in the layout of BaseLayout<E> (f32) beside copies of `source`'s config.json (its dtype set to
-// float32), generation_config.json and tokenizer files.
-template <class E>
+// Writes a base in the layout of BaseLayout<E>, rounded to Stored (float or bf16), beside copies of `source`'s
+// config.json (its dtype set to that), generation_config.json and tokenizer files.
+template <class E, class Stored = float>
 void save_model(const float* values, const std::string& directory, const std::string& source,
                 const Limits& limits = default_limits) {
   make_directories(directory);
   Json config = read_json(path_in(source, "config.json"), limits.config_bytes, limits);
-  config.set(config.find("torch_dtype") != nullptr ? "torch_dtype" : "dtype", "float32");
-  write_safetensors(path_in(directory, "model.safetensors"), detail::tensors_to_write(BaseLayout<E>::slices(), values),
+  constexpr bool rounds = !std::is_same_v<Stored, float>;
+  config.set(config.find("torch_dtype") != nullptr ? "torch_dtype" : "dtype", rounds ? "bfloat16" : "float32");
+  std::vector<Stored> rounded;
+  const Stored* stored;
+  if constexpr (rounds) {
+    rounded.assign(values, values + BaseLayout<E>::size);
+    stored = rounded.data();
+  } else {
+    stored = values;
+  }
+  write_safetensors(path_in(directory, "model.safetensors"), detail::tensors_to_write(BaseLayout<E>::slices(), stored),
                     {{"format", "pt"}});
   write_file(path_in(directory, "config.json"), config.dump(2) + "\n");
   for (const char* name : {"generation_config.json", "tokenizer.json", "tokenizer_config.json"})

@@ -158,6 +158,20 @@ TEST_CASE("an adapter is read back as it was written", "[adapter_file]") {
         }).code() == 203);
 }
 
+TEST_CASE("a trained base is saved in the type that is asked for", "[adapter_file]") {
+  const TempDir temp;
+  CpuDevice device(1);
+  const std::vector<float> values = flat(data / "model");
+  save_model<Small<>>(values.data(), temp.path() / "full", data / "model");
+  save_model<Small<>, bf16>(values.data(), temp.path() / "half", data / "model");
+  CHECK(flat(temp.path() / "full") == values);
+  std::vector<float> rounded = values;
+  for (float& x : rounded) x = float(bf16(x));
+  CHECK(flat(temp.path() / "half") == rounded);
+  CHECK(read_hf_config(temp.path() / "full/config.json").dtype == DType::F32);
+  CHECK(read_hf_config(temp.path() / "half/config.json").dtype == DType::BF16);
+}
+
 TEST_CASE("an adapter of another kind is refused, every difference at once", "[adapter_file]") {
   const auto where = [&]<class E>(std::type_identity<E>) {
     const PeftConfig config = read_peft_config(data / "dora_r12/adapter_config.json");

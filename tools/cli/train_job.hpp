@@ -221,7 +221,12 @@ ExitCode train_expert(const TrainJob& job, Report& report) {
   }
 
   if constexpr (trains_base) {
-    save_model<E>(trainer.parameters(), job.out, job.model);
+    // As transformers saves it: in the type that the model's config names.
+    if (weights.config().dtype == DType::BF16) {
+      save_model<E, bf16>(trainer.parameters(), job.out, job.model);
+    } else {
+      save_model<E>(trainer.parameters(), job.out, job.model);
+    }
   } else {
     save_adapter<E>(trainer.parameters(), job.out, job.model, job.dropout);
   }
