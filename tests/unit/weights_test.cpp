@@ -56,6 +56,15 @@ struct Model {
   }
 };
 
+// All weights of a directory, in f32.
+std::vector<float> flat(const std::filesystem::path& directory) {
+  CpuDevice device(2);
+  const auto weights = load_weights<Small<>>(directory, device);
+  std::vector<float> values(static_cast<std::size_t>(BaseLayout<Small<>>::size));
+  weights.copy_base(values.data());
+  return values;
+}
+
 }  // namespace
 
 TEST_CASE("a checkpoint of another model is refused, every difference at once", "[weights]") {
@@ -118,15 +127,8 @@ TEST_CASE("tensors that are missing, extra, misshapen or not finite are named be
 }
 
 TEST_CASE("f32, bf16 and f16 checkpoints hold the same numbers in f32", "[weights]") {
-  CpuDevice device(2);
   // Values that all three represent: f16's 11 bits would round what bf16's range allows.
   const auto round = [](float x) { return float(bf16(std::abs(x) < 0x1p-14f ? 0.0f : x)); };
-  const auto flat = [&](const std::filesystem::path& directory) {
-    const auto weights = load_weights<Small<>>(directory, device);
-    std::vector<float> values(static_cast<std::size_t>(BaseLayout<Small<>>::size));
-    weights.copy_base(values.data());
-    return values;
-  };
   const TempDir a, b, c;
   Model f32_model(a.path()), bf16_model(b.path()), f16_model(c.path());
   f32_model.convert<float>(+round);
@@ -160,7 +162,6 @@ TEST_CASE("an adapter is read back as it was written", "[adapter_file]") {
 
 TEST_CASE("a trained base is saved in the type that is asked for", "[adapter_file]") {
   const TempDir temp;
-  CpuDevice device(1);
   const std::vector<float> values = flat(data / "model");
   save_model<Small<>>(values.data(), temp.path() / "full", data / "model");
   save_model<Small<>, bf16>(values.data(), temp.path() / "half", data / "model");
