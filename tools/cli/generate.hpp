@@ -83,8 +83,7 @@ ExitCode run_generate(Experts experts, const GenerateFlags& flags, Report& repor
   job.context_length = flags.context;
   job.options.max_new_tokens = flags.max_new_tokens;
   job.options.seed = flags.seed;
-  job.rows.field_mapping = dataset_values(manifest).field_mapping;
-  job.rows.context_prefix = context_prefix(manifest);
+  job.rows = row_options(manifest);
   return with_resolved(experts, flags.model, manifest, report, [&]<class E>(std::type_identity<E>) {
     check_pin(flags.model, manifest, report);
     choose_sampling(flags, manifest, job, report);

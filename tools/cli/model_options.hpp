@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "cli/common.hpp"
+#include "expert/data/row_fields.hpp"
 #include "expert/io/sha256.hpp"
 #include "expert/manifest.hpp"
 
@@ -53,10 +54,26 @@ inline void check_pin(const ModelOptions& options, const Manifest& manifest, con
                                           .fix = "Use the base that the expert was made for, or change the manifest"});
 }
 
-// What stands before the schema in the system message, by the language of the answers.
-inline std::string context_prefix(const Manifest& manifest) {
+// The language of the answers, or an empty text.
+inline std::string grammar_type(const Manifest& manifest) {
   const Json* type = manifest.find("/training/decoding/grammar_type");
-  return type != nullptr && type->as_string() == "sql-postgres" ? "Dialect: postgres\nSchema:\n" : "Schema:\n";
+  return type != nullptr ? type->as_string() : std::string();
+}
+
+// How rows become text: the names of their fields, what stands before the schema in the system message, and the form of
+// their SQL. The same for training and for prompts.
+inline RowOptions row_options(const Manifest& manifest) {
+  const DatasetValues dataset = dataset_values(manifest);
+  const std::string language = grammar_type(manifest);
+  RowOptions rows;
+  rows.field_mapping = dataset.field_mapping;
+  if (language == "sql-postgres") rows.context_prefix = "Dialect: postgres\nSchema:\n";
+  if (language.starts_with("sql")) {
+    rows.sql.comment_stripping = dataset.comment_stripping;
+    if (dataset.case_normalization == "lower") rows.sql.case_normalization = KeywordCase::lower;
+    if (dataset.case_normalization == "upper") rows.sql.case_normalization = KeywordCase::upper;
+  }
+  return rows;
 }
 
 }  // namespace cli

@@ -96,6 +96,8 @@ inline Json dataset_item(const TrainJob& job) {
   return Json::object()
       .set("field_mapping", std::move(mapping))
       .set("context_prefix", job.rows.context_prefix)
+      .set("comment_stripping", job.rows.sql.comment_stripping)
+      .set("case_normalization", static_cast<int>(job.rows.sql.case_normalization))
       .set("min_length", job.filter.min_length)
       .set("max_length", job.filter.max_length)
       .set("deduplicate", job.filter.deduplicate)

@@ -150,8 +150,7 @@ inline TrainJob make_train_job(const TrainOptions& options, const Manifest& mani
   job.gradient_accumulation_steps = training.gradient_accumulation_steps;
   job.dropout = training.dropout;
   job.seed = training.seed;
-  job.rows.field_mapping = dataset.field_mapping;
-  job.rows.context_prefix = context_prefix(manifest);
+  job.rows = row_options(manifest);
   job.filter = {.min_length = dataset.min_length,
                 .max_length = dataset.max_length,
                 .deduplicate = dataset.deduplicate,
@@ -202,9 +201,11 @@ inline void say_values(const Manifest& manifest, const TrainJob& job, const Repo
 inline void announce_not_built(const Manifest& manifest, const Report& report) {
   const DatasetValues dataset = dataset_values(manifest);
   if (dataset.table_aliases) report.say("not built yet: augmentation table_aliases");
-  if (dataset.comment_stripping) report.say("not built yet: augmentation comment_stripping");
+  const std::string language = grammar_type(manifest);
+  if (language.starts_with("sql")) return;
+  if (dataset.comment_stripping) report.say("not built yet: augmentation comment_stripping for " + language);
   if (dataset.case_normalization != "preserve")
-    report.say("not built yet: augmentation case_normalization " + dataset.case_normalization);
+    report.say("not built yet: augmentation case_normalization " + dataset.case_normalization + " for " + language);
 }
 
 }  // namespace cli

@@ -237,8 +237,6 @@ inline constexpr std::array manifest_fields_not_built{
     NotBuiltField{"/constraints/requires", "[]"},
     NotBuiltField{"/training/dataset/streaming", "false"},
     NotBuiltField{"/training/dataset/augmentation/table_aliases", "false"},
-    NotBuiltField{"/training/dataset/augmentation/comment_stripping", "false"},
-    NotBuiltField{"/training/dataset/augmentation/case_normalization", "\"preserve\""},
     NotBuiltField{"/training/dataset/validation/validate_json", "false"},
     NotBuiltField{"/training/dataset/validation/validate_schema", "false"},
     NotBuiltField{"/training/config/group_by_length", "false"},
