@@ -152,12 +152,21 @@ inline Json to_json(const Value& value) {
     for (const auto& item : items) array.push(Json(item));
     return array;
   };
-  if (const auto* b = std::get_if<bool>(&value)) return Json(*b);
-  if (const auto* i = std::get_if<std::int64_t>(&value)) return Json(*i);
-  if (const auto* d = std::get_if<double>(&value)) return Json(*d);
-  if (const auto* s = std::get_if<std::string_view>(&value)) return Json(*s);
-  if (const auto* names = std::get_if<Strings>(&value)) return list(*names);
-  return list(*std::get_if<Integers>(&value));
+  switch (value.kind) {
+    case Value::Kind::boolean:
+      return Json(value.boolean);
+    case Value::Kind::integer:
+      return Json(value.integer);
+    case Value::Kind::number:
+      return Json(value.number);
+    case Value::Kind::text:
+      return Json(value.text);
+    case Value::Kind::texts:
+      return list(value.texts);
+    case Value::Kind::integers:
+      break;
+  }
+  return list(value.integers);
 }
 
 // Numbers compare by value (8 equals 8.0), lists as sets.

@@ -45,11 +45,11 @@ TEST_CASE("RoPE policies state what the manifest says", "[rope]") {
     FAIL("not described: " << key);
     return Value{};
   };
-  CHECK(std::get<std::string_view>(value_at("type")) == "ntk-by-parts");
-  CHECK(std::get<double>(value_at("factor")) == 8.0);
-  CHECK(std::get<std::int64_t>(value_at("max_position_embeddings")) == 32768);
-  CHECK(std::get<std::int64_t>(value_at("original_max_position_embeddings")) == 8192);
-  CHECK(std::get<bool>(value_at("fine_grained")));
+  CHECK(value_at("type").text == "ntk-by-parts");
+  CHECK(value_at("factor").number == 8.0);
+  CHECK(value_at("max_position_embeddings").integer == 32768);
+  CHECK(value_at("original_max_position_embeddings").integer == 8192);
+  CHECK(value_at("fine_grained").boolean);
   static_assert(RopeYarn<Ratio{5, 2}, 8192>::factor == 2.5 && RopeYarn<Ratio{5, 2}, 8192>::longest_context(0) == 20480);
   static_assert(RopeYarn<4, 8192, 1>::describe().size() == RopeYarn<4, 8192>::describe().size() + 1);
 }
