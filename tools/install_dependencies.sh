@@ -1,12 +1,18 @@
 #!/bin/sh
-# Debian 12 or Ubuntu -> the packages that the tests need. Does nothing where all are present; needs root or sudo else.
+# Debian 12 or Ubuntu -> the packages that are needed. Does nothing where all are present; needs root or sudo else.
+# Usage: install_dependencies.sh [tests|quickstart]
 set -eu
 
-packages="g++ clang cmake ninja-build git python3 python3-venv
-  catch2 nlohmann-json3-dev libeigen3-dev zlib1g-dev libcli11-dev libbenchmark-dev libpg-query-dev libsqlite3-dev"
+command=./check.sh
+packages="g++ cmake ninja-build python3 zlib1g-dev libcli11-dev libpg-query-dev libsqlite3-dev"
+case ${1-tests} in
+  quickstart) command=./quickstart.sh ;;
+  tests) packages="$packages clang git python3-venv catch2 nlohmann-json3-dev libeigen3-dev libbenchmark-dev" ;;
+  *) echo "install_dependencies.sh: \"$1\" is neither tests nor quickstart" >&2 && exit 2 ;;
+esac
 
 if ! command -v dpkg-query >/dev/null; then
-  echo "This is not Debian or Ubuntu. Install what corresponds to these packages, then run ./check.sh --no-install:" >&2
+  echo "This is not Debian or Ubuntu. Install what corresponds to these packages, then run $command --no-install:" >&2
   echo "  " $packages >&2
   exit 1
 fi

@@ -30,8 +30,8 @@ class Scripts(unittest.TestCase):
         done = subprocess.run(command, env={"PATH": path}, capture_output=True, text=True, stdin=subprocess.DEVNULL)
         return done.returncode, done.stdout + done.stderr, self.log.read_text()
 
-    def install(self):
-        return self.run_script("/bin/sh", str(ROOT / "tools/install_dependencies.sh"), path=str(self.bin))
+    def install(self, *what):
+        return self.run_script("/bin/sh", str(ROOT / "tools/install_dependencies.sh"), *what, path=str(self.bin))
 
     def test_nothing_is_installed_where_all_is_present(self):
         self.stub("dpkg-query", 'printf "install ok installed"')
@@ -48,6 +48,17 @@ class Scripts(unittest.TestCase):
         status, _, log = self.install()
         self.assertEqual(status, 0)
         self.assertIn("--no-install-recommends ninja-build\n", log)
+
+    def test_the_quickstart_installs_less_than_the_tests(self):
+        self.stub("dpkg-query", "exit 1")
+        self.stub("id", "echo 0")
+        self.stub("apt-get", "")
+        os.symlink(shutil.which("env"), self.bin / "env")
+        status, _, log = self.install("quickstart")
+        self.assertEqual(status, 0)
+        self.assertIn(" g++ ", log)
+        self.assertNotIn("catch2", log)
+        self.assertEqual(self.install("everything")[0], 2)
 
     def test_sudo_is_used_by_others(self):
         self.stub("dpkg-query", "exit 1")

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""SQL rows -> the three inputs of the main job: text for the base, rows for the expert, questions for both.
+"""SQL rows -> the inputs of run.sh: text for the base, rows for the expert, questions for both.
 
 base.jsonl.gz    {"text"}: schema, question and SQL in four forms, none of them the expert's prompt, nor any in which the
                  answer follows a question in a chat.
@@ -39,7 +39,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sql", required=True, help="folder with train.jsonl.gz and valid.jsonl.gz")
     parser.add_argument("--out", required=True, type=Path)
-    parser.add_argument("--valid-rows", type=int, default=200)
+    parser.add_argument("--valid-rows", type=int, default=400)
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
