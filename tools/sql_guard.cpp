@@ -19,6 +19,7 @@ SqlRun run_script(const std::string&) { return {}; }
 #include <cctype>
 #include <ctime>
 #include <memory>
+#include <new>
 #include <utility>
 #include <vector>
 
@@ -57,7 +58,7 @@ class Database {
     const int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_MEMORY | SQLITE_OPEN_NOMUTEX;
     const int code = sqlite3_open_v2(":memory:", &opened, flags, nullptr);
     db_.reset(opened);
-    if (code != SQLITE_OK) return;
+    if (code != SQLITE_OK) throw std::bad_alloc();  // nothing else can be wrong; the process ends, as after a crash
     for (const auto& [option, value] : {std::pair{SQLITE_DBCONFIG_DEFENSIVE, 1},
                                         {SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0},
                                         {SQLITE_DBCONFIG_DQS_DML, 0},

@@ -258,7 +258,8 @@ TEST_CASE("E255: ids, labels and masks that cannot be used are named by file, li
            {R"({"input_ids": [1, 2], "completion_mask": {}})", "/completion_mask"},
        }) {
     CAPTURE(row);
-    const Error e = error_of([&] { read(joined({"{\"text\": \"x\"}\n", row, "\n"}), tokenizer); });
+    const std::string rows = joined({"{\"text\": \"x\"}\n", row, "\n"});
+    const Error e = error_of([&] { read(rows, tokenizer); });
     CHECK(e.code() == 255);
     CHECK(e.detail().file == "rows.jsonl");
     CHECK(e.detail().where == joined({"line 2, ", where}));
