@@ -337,7 +337,7 @@ struct TrainingValues {
   std::int64_t save_steps = 500, save_total_limit = 0;  // 0: all are kept
   std::string evaluation_strategy = "no";
   std::int64_t eval_steps = 500;
-  bool load_best_model_at_end = false, greater_is_better = false;
+  bool eval_on_start = false, load_best_model_at_end = false, greater_is_better = false;
   std::string metric_for_best_model = "eval_loss";
   std::int64_t early_stopping_patience = 0;  // 0: never stops early
   double early_stopping_threshold = 0;
@@ -396,7 +396,7 @@ inline TrainingValues training_values(const Manifest& manifest) {
   config.read("logging_steps", v.logging_steps), config.read("save_strategy", v.save_strategy);
   config.read("save_steps", v.save_steps), config.read("save_total_limit", v.save_total_limit);
   config.read("evaluation_strategy", v.evaluation_strategy), config.read("eval_steps", v.eval_steps);
-  config.read("load_best_model_at_end", v.load_best_model_at_end);
+  config.read("eval_on_start", v.eval_on_start), config.read("load_best_model_at_end", v.load_best_model_at_end);
   config.read("metric_for_best_model", v.metric_for_best_model);
   config.read("greater_is_better", v.greater_is_better);
   config.read("early_stopping_patience", v.early_stopping_patience);

@@ -79,6 +79,7 @@ struct TrainingRunOptions {
   std::int64_t logging_steps = 10;
   IntervalStrategy eval_strategy = IntervalStrategy::no;
   std::int64_t eval_steps = 500;
+  bool eval_on_start = false;  // evaluates before the first step too
   IntervalStrategy save_strategy = IntervalStrategy::steps;
   std::int64_t save_steps = 500, save_total_limit = 0;  // 0: all are kept; else never fewer than two
   bool load_best_model_at_end = false;                  // each best one is saved, whatever save_strategy says
@@ -214,6 +215,7 @@ class TrainingRun {
     if (directory_ != nullptr) recorded_ = items();
     const double begin = detail::monotonic_seconds() - state_.seconds;
     (notify::train_begin(callbacks, state_), ...);
+    if (options_.eval_on_start && evaluates() && state_.global_step == 0) evaluate_now(callbacks...);
     while (!finished() && state_.stop_reason == TrainingStop::running) {
       step(callbacks...);
       state_.seconds = detail::monotonic_seconds() - begin;

@@ -107,6 +107,7 @@ inline void add_defaults(const Manifest& manifest, Json& rows) {
       {"/training/config/logging_steps", t.logging_steps},
       {"/training/config/evaluation_strategy", t.evaluation_strategy},
       {"/training/config/eval_steps", t.eval_steps},
+      {"/training/config/eval_on_start", t.eval_on_start},
       {"/training/config/save_strategy", t.save_strategy},
       {"/training/config/save_steps", t.save_steps},
       {"/training/config/save_total_limit", t.save_total_limit},

@@ -64,6 +64,8 @@ inline void add_train_options(CLI::App& command, TrainOptions& options) {
   for (const TrainFlag& f : train_flags)
     command.add_option_function<std::string>(f.flag, [set, key = f.key](const std::string& v) { set(key, v); }, f.help);
   command.add_flag_callback(
+      "--eval-on-start", [set] { set("eval_on_start", "true"); }, "evaluate before the first step too");
+  command.add_flag_callback(
       "--load-best-model-at-end", [set] { set("load_best_model_at_end", "true"); },
       "the model with the lowest evaluation loss is the result");
 }
@@ -142,6 +144,7 @@ inline TrainJob make_train_job(const TrainOptions& options, const Manifest& mani
   job.run.save_total_limit = training.save_total_limit;
   job.run.eval_strategy = interval_of(training.evaluation_strategy);
   job.run.eval_steps = training.eval_steps;
+  job.run.eval_on_start = training.eval_on_start;
   job.run.load_best_model_at_end = training.load_best_model_at_end;
   job.run.metric_for_best_model = training.metric_for_best_model;
   job.run.greater_is_better = training.greater_is_better;

@@ -176,6 +176,7 @@ inline constexpr auto manifest_fields = [] {
       ManifestField{"/training/config/save_total_limit", run_time, integer, "trainer", 1, any_count},
       one_of("/training/config/evaluation_strategy", run_time, "no|steps|epoch", "trainer"),
       ManifestField{"/training/config/eval_steps", run_time, integer, "trainer", 1, any_count},
+      ManifestField{"/training/config/eval_on_start", run_time, boolean, "trainer"},
       ManifestField{"/training/config/load_best_model_at_end", run_time, boolean, "trainer"},
       ManifestField{"/training/config/metric_for_best_model", run_time, text, "trainer"},
       ManifestField{"/training/config/greater_is_better", run_time, boolean, "trainer"},
