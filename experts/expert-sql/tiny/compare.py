@@ -17,7 +17,7 @@ METRICS = [
 def cell(figures):
     if not figures["n"]:
         return "not measured"
-    low, high = (100 * bound for bound in figures["interval"])
+    low, high = 100 * figures["low"], 100 * figures["high"]
     return f"{100 * figures['share']:5.1f} % ({low:.1f} to {high:.1f})"
 
 
