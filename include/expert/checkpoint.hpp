@@ -99,6 +99,7 @@ inline std::string compiler_name() {
 
 inline std::string shown_item(const Json* value) {
   if (value == nullptr) return "(absent)";
+  if (value->is_number() || value->is_bool()) return value->dump();
   const std::string text = value->is_string() ? value->as_string() : value->dump();
   const bool hash = text.size() == 64 && text.find_first_not_of("0123456789abcdef") == text.npos;
   return hash ? text.substr(0, 12) + "..." : expert::quoted(text, 80);
