@@ -188,7 +188,7 @@ class Cli(unittest.TestCase):
         self.assertEqual(result.returncode, 0, result.stderr)
         self.assertIn("1 rows are longer than 512 tokens and are left out (line 1)", result.stderr)
         rows = self.write("longer.jsonl", json.dumps({"text": "x" * 600}) + "\n")
-        self.refused(run("train", "--model", self.base, "--manifest", TINY, "--data", rows, "--out", self.path / "long"), 257)
+        self.refused(run("train", "--model", self.base, "--manifest", TINY, "--data", rows, "--out", self.path / "longer"), 257)
 
     def test_rows_of_text_are_packed_in_every_shape(self):
         turns = [{"role": "user", "content": "2+2?"}, {"role": "assistant", "content": "4"}]
