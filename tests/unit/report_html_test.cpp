@@ -28,7 +28,7 @@ void require_balanced(const std::string& html) {
     const std::string tag = html.substr(at + 1, end - at - 1);
     const std::string name = tag.substr(tag[0] == '/', tag.find_first_of(" \n/", 1) - (tag[0] == '/'));
     at = end;
-    if (tag[0] == '!' || tag.back() == '/' || name == "meta" || name == "br") continue;
+    if (tag[0] == '!' || tag.back() == '/' || name == "meta" || name == "br" || name == "wbr") continue;
     if (tag[0] != '/') {
       open.push_back(name);
       continue;

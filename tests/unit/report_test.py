@@ -40,7 +40,7 @@ def tf_records(data):
 class Page(html.parser.HTMLParser):
     """Tags must nest; every attribute is kept."""
 
-    VOID = {"meta", "br", "line", "path", "circle"}
+    VOID = {"meta", "br", "wbr", "line", "path", "circle"}
 
     def __init__(self, text):
         super().__init__(convert_charrefs=True)

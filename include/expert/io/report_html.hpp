@@ -80,9 +80,9 @@ inline std::string percent_text(double share) {
   return std::isfinite(share) ? text : "–";
 }
 
-class Report {
+class ReportPage {
  public:
-  explicit Report(const ReportInput& input) : input_(input), run_(input.run), samples_(input.samples) {}
+  explicit ReportPage(const ReportInput& input) : input_(input), run_(input.run), samples_(input.samples) {}
 
   std::string html() {
     const std::string name = run_.text("/expert/name");
@@ -366,9 +366,11 @@ class Report {
       for (const auto& [key, value] : part.members("")) line(spaced(key), value);
       for (const auto& [shape, n] : part.members("/shapes")) line("rows of shape " + spaced(shape), n);
       out_ += "</table></div>\n";
-      if (const std::string path = part.text("/path"); !path.empty())
-        out_ +=
-            "<p class=\"note\"><code>" + path + "</code><br>SHA-256 <code>" + part.text("/sha256") + "</code></p>\n";
+      if (const std::string path = part.text("/path"), hash = part.text("/sha256"); !path.empty()) {
+        out_ += "<p class=\"note\"><code>" + path + "</code>";
+        if (!hash.empty()) out_ += "<br>SHA-256 <code>" + hash + "</code>";
+        out_ += "</p>\n";
+      }
       out_ += "</div>\n";
     }
     out_ += "</div>\n";
@@ -415,7 +417,8 @@ class Report {
     for (const Json& json : run_.items("/configuration")) {
       const Part row(json);
       const std::string origin = row.text("/origin");
-      out_ += "<tr><td class=\"mono\">" + row.text("/pointer") + "</td><td class=\"long mono\">" + row.text("/value");
+      out_ += "<tr><td class=\"key mono\">" + breakable(row.text("/pointer")) + "</td><td class=\"long mono\">" +
+              row.text("/value");
       out_ += "</td><td><span class=\"" + origin + "\">" + origin + "</span></td><td class=\"mono\">";
       out_ += row.text("/policy") + "</td></tr>\n";
     }
@@ -448,6 +451,12 @@ class Report {
     }
   }
 
+  // A JSON pointer, escaped already, that may go on in the next line after each of its parts.
+  static std::string breakable(const std::string& pointer) {
+    std::string out;
+    for (const char c : pointer) out += c == '/' && !out.empty() ? "<wbr>/" : std::string(1, c);
+    return out;
+  }
   static std::string spaced_text(std::string escaped) {
     std::replace(escaped.begin(), escaped.end(), '_', ' ');
     return escaped;
@@ -460,7 +469,7 @@ class Report {
 
 }  // namespace detail
 
-inline std::string report_html(const ReportInput& input) { return detail::Report(input).html(); }
+inline std::string report_html(const ReportInput& input) { return detail::ReportPage(input).html(); }
 
 }  // namespace v0
 }  // namespace expert

@@ -60,7 +60,8 @@ tr.total td { border-top: 1px solid var(--ink); font-weight: 600; }
 td.long { min-width: 180px; max-width: 380px; overflow-wrap: anywhere; } code { overflow-wrap: anywhere; }
 .pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 380px), 1fr)); gap: 8px 48px; }
 .pair > div { min-width: 0; }
-td:first-child { position: sticky; left: 0; background: var(--paper); }
+.shares td:first-child { position: sticky; left: 0; background: var(--paper); }
+td.key { overflow-wrap: anywhere; min-width: 165px; max-width: 420px; }
 td small { color: var(--muted); font-size: 12px; font-weight: 400; } .shares td { border-bottom: 0; padding-block: 4px; white-space: nowrap; }
 .shares tr.best td { font-weight: 650; } .shares tr.group th { border-bottom: 0; padding-bottom: 2px; }
 .shares tr.group:not(:nth-child(2)) th { border-top: 1px solid var(--rule); }
