@@ -298,6 +298,11 @@ inline void dump_string(std::string& out, std::string_view text) {
 
 }  // namespace detail
 
+// g++ 12 does not see that kind_ says which member is set.
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
 inline void Json::take(Json& other) noexcept {
   switch (other.kind_) {
     case Kind::null:
@@ -331,6 +336,9 @@ inline void Json::clear() noexcept {
   if (kind_ == Kind::object) delete object_;
   kind_ = Kind::null;
 }
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic pop
+#endif
 inline Json::Json(const Json& other) : offset_(other.offset_) {
   switch (other.kind_) {
     case Kind::null:
