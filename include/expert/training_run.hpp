@@ -215,7 +215,8 @@ class TrainingRun {
     if (directory_ != nullptr) recorded_ = items();
     const double begin = detail::monotonic_seconds() - state_.seconds;
     (notify::train_begin(callbacks, state_), ...);
-    if (options_.eval_on_start && evaluates() && state_.global_step == 0) evaluate_now(callbacks...);
+    if (options_.eval_on_start && evaluates() && state_.global_step == 0 && state_.log_history.items().empty())
+      if (evaluate_now(callbacks...) && options_.load_best_model_at_end) save(callbacks...);
     while (!finished() && state_.stop_reason == TrainingStop::running) {
       step(callbacks...);
       state_.seconds = detail::monotonic_seconds() - begin;

@@ -202,10 +202,11 @@ class RunDirectory {
         notices_.push_back("checkpoint-" + std::to_string(*step) + " is damaged and not used: " + e.what());
       }
     }
-    throw Error(no_checkpoint, {.file = path_,
-                                .expected = "a directory checkpoint-N that is whole",
-                                .got = found.empty() ? "none" : std::to_string(found.size()) + " damaged",
-                                .fix = "Start without --resume in another directory"});
+    throw Error(no_checkpoint,
+                {.file = path_,
+                 .expected = "a directory checkpoint-N that is whole",
+                 .got = found.empty() ? "none" : std::to_string(found.size()) + " damaged",
+                 .fix = found.empty() ? "Start without --resume" : "Start without --resume in another directory"});
   }
 
   // A directory for the files of a new checkpoint; removed again unless it is published.

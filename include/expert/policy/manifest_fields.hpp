@@ -173,7 +173,7 @@ inline constexpr auto manifest_fields = [] {
       ManifestField{"/training/config/logging_steps", run_time, integer, "trainer", 1, any_count},
       one_of("/training/config/save_strategy", run_time, "no|steps|epoch", "trainer"),
       ManifestField{"/training/config/save_steps", run_time, integer, "trainer", 1, any_count},
-      ManifestField{"/training/config/save_total_limit", run_time, integer, "trainer", 1, any_count},
+      ManifestField{"/training/config/save_total_limit", run_time, integer, "trainer", 0, any_count},
       one_of("/training/config/evaluation_strategy", run_time, "no|steps|epoch", "trainer"),
       ManifestField{"/training/config/eval_steps", run_time, integer, "trainer", 1, any_count},
       ManifestField{"/training/config/eval_on_start", run_time, boolean, "trainer"},
