@@ -11,6 +11,7 @@
 #include "expert/core/config.hpp"
 #include "expert/core/error.hpp"
 #include "expert/core/limits.hpp"
+#include "expert/core/sort.hpp"
 #include "expert/forward.hpp"
 #include "expert/io/atomic_file.hpp"
 #include "expert/io/files.hpp"
@@ -40,7 +41,7 @@ PeftConfig peft_config_of(const std::string& base_model_name_or_path, double dro
   config.base_model_name_or_path = base_model_name_or_path;
   for (const Projection p : all_projections)
     if (A::targets(p)) config.target_modules.emplace_back(name_of(p));
-  std::sort(config.target_modules.begin(), config.target_modules.end());
+  sort_texts(config.target_modules);
   return config;
 }
 

@@ -11,6 +11,7 @@
 
 #include "expert/core/error.hpp"
 #include "expert/core/limits.hpp"
+#include "expert/core/sort.hpp"
 #include "expert/json/json.hpp"
 #include "expert/json/manifest_schema.hpp"
 #include "expert/policy/assemble.hpp"
@@ -238,7 +239,7 @@ template <class E>
 std::vector<Mismatch> check_manifest(const Json& manifest) {
   std::vector<Mismatch> found = detail::check_fields(manifest, describe<E>());
   detail::check_dropout<typename E::adapter>(manifest, found);
-  std::stable_sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return a.pointer < b.pointer; });
+  sort_list(found, [](const Mismatch& a, const Mismatch& b) { return a.pointer < b.pointer; });
   return found;
 }
 template <class E>
@@ -261,8 +262,7 @@ std::vector<Problem> all_problems(const Json& manifest) {
       problems.push_back({manifest_mismatch, m.pointer, m.manifest, m.compiled,
                           "Edit the manifest, or compile another policy than " + m.policy, m.policy});
   }
-  std::stable_sort(problems.begin(), problems.end(),
-                   [](const auto& a, const auto& b) { return a.pointer < b.pointer; });
+  sort_list(problems, [](const Problem& a, const Problem& b) { return a.pointer < b.pointer; });
   return problems;
 }
 

@@ -35,8 +35,8 @@ struct RopeVariants {
       seen.insert(key);
       if (!has(file, key + ".inv_freq")) continue;
       double scaling = 1;
-      if (const auto found = file.metadata().find(key); found != file.metadata().end()) {
-        const Json json = parse_json(found->second, key, 4096);
+      if (const std::string* found = file.metadata(key)) {
+        const Json json = parse_json(*found, key, 4096);
         scaling = json.find("attention_scaling")->as_double();
         if (!longest) longest = json.find("max_position_embeddings")->as_int();
       }

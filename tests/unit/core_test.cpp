@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include "catch.hpp"
@@ -7,6 +8,7 @@
 #include "expert/core/limits.hpp"
 #include "expert/core/random.hpp"
 #include "expert/core/rows.hpp"
+#include "expert/core/sort.hpp"
 
 using namespace expert;
 
@@ -50,4 +52,18 @@ TEST_CASE("texts and whole numbers of every type are joined as they read", "[joi
   std::string text = "a";
   append(text, {"b", -1});
   CHECK(text == "ab-1");
+}
+
+TEST_CASE("lists of every length are sorted, equal items as they stood", "[sort]") {
+  for (std::uint32_t n = 0; n < 70; ++n) {
+    std::vector<std::pair<std::uint32_t, std::uint32_t>> list;  // value, place
+    for (std::uint32_t i = 0; i < n; ++i) list.emplace_back(philox({i, n, 0, 0}, 7)[0] % 8, i);
+    auto wanted = list;
+    std::sort(wanted.begin(), wanted.end());
+    sort_list(list, [](const auto& a, const auto& b) { return a.first < b.first; });
+    CHECK(list == wanted);
+  }
+  std::vector<std::string> texts{"b", "", "ab", "a"};
+  sort_texts(texts);
+  CHECK(texts == std::vector<std::string>{"", "a", "ab", "b"});
 }

@@ -45,8 +45,8 @@ TEST_CASE("what was written is read back: names, shapes, dtypes, values, metadat
                     {{"format", "pt"}, {"note", "\xe2\x82\xac"}});
   const SafetensorsFile file(dir / "m.safetensors");
   REQUIRE(file.tensors().size() == 6);
-  CHECK(file.metadata().at("format") == "pt");
-  CHECK(file.metadata().at("note") == "\xe2\x82\xac");
+  CHECK(*file.metadata("format") == "pt");
+  CHECK(*file.metadata("note") == "\xe2\x82\xac");
   const TensorView* view = file.find("a");
   REQUIRE(view != nullptr);
   CHECK(view->dtype == DType::F32);

@@ -7,7 +7,6 @@
 #include <bit>
 #include <cstdint>
 #include <cstring>
-#include <map>
 #include <span>
 #include <string>
 #include <string_view>
@@ -17,6 +16,7 @@
 #include "expert/core/dtype.hpp"
 #include "expert/core/error.hpp"
 #include "expert/core/limits.hpp"
+#include "expert/core/sort.hpp"
 #include "expert/io/files.hpp"
 #include "expert/io/safetensors.hpp"
 #include "expert/json/json.hpp"
@@ -111,7 +111,7 @@ class Checkpoint {
            !map               ? "none"
            : map->is_object() ? "an empty one"
                               : map->described());
-    std::map<std::string, std::size_t> shards;  // file name -> its place in files_
+    Json shards = Json::object();  // file name -> its place in files_
     for (const auto& [tensor, shard] : map->members()) {
       const std::string where = "/weight_map, tensor " + expert::quoted(tensor, 200);
       if (!shard.is_string()) fail(index, where, "the name of a shard", shard.described());
@@ -121,19 +121,23 @@ class Checkpoint {
       if (extension_of(name) != ".safetensors" || name.find_first_of("/\\") != name.npos ||
           name.find('\0') != name.npos)
         fail(index, where, "the name of a .safetensors file in the same directory", expert::quoted(name));
-      shards.emplace(name, 0);
+      if (!shards.find(name)) shards.set(name, 0);
     }
-    for (auto& [name, place] : shards) {
-      place = files_.size();
+    std::vector<std::string> names;
+    for (const auto& [name, place] : shards.members()) names.push_back(name);
+    sort_texts(names);
+    for (const std::string& name : names) {
+      shards.set(name, files_.size());
       files_.emplace_back(path_in(directory, name), limits);
     }
     for (const auto& [tensor, shard] : map->members())
-      if (!files_[shards.at(shard.as_string())].find(tensor))
+      if (!files_[static_cast<std::size_t>(shards.find(shard.as_string())->as_int())].find(tensor))
         fail(index, "/weight_map, tensor " + expert::quoted(tensor, 200), "it in " + expert::quoted(shard.as_string()),
              "no such tensor there");
     std::int64_t bytes = 0;
-    for (const auto& [name, place] : shards) {
-      for (const TensorView& tensor : files_[place].tensors()) {
+    for (std::size_t i = 0; i < names.size(); ++i) {
+      const std::string& name = names[i];
+      for (const TensorView& tensor : files_[i].tensors()) {
         const Json* mapped = map->find(tensor.name);
         if (!mapped || mapped->as_string() != name)
           fail(path_in(directory, name), "tensor " + expert::quoted(tensor.name, 200),
@@ -150,7 +154,7 @@ class Checkpoint {
   void sort_views() {
     for (const SafetensorsFile& file : files_)
       for (const TensorView& tensor : file.tensors()) views_.push_back(&tensor);
-    std::sort(views_.begin(), views_.end(), [](auto* a, auto* b) { return a->name < b->name; });
+    sort_list(views_, [](const TensorView* a, const TensorView* b) { return a->name < b->name; });
   }
 
   std::vector<SafetensorsFile> files_;
@@ -170,9 +174,9 @@ inline std::vector<Error> check_tensors(const Checkpoint& checkpoint, std::span<
                                                    .got = std::move(got),
                                                    .fix = std::move(fix)});
   };
-  std::map<std::string_view, const TensorSpec*> by_name;
+  Json known = Json::object();
   for (const TensorSpec& spec : specs) {
-    by_name[spec.name] = &spec;
+    known.set(spec.name, true);
     const TensorView* tensor = checkpoint.find(spec.name);
     if (!tensor) {
       report(checkpoint.name(), spec.name, shape_text(spec.shape), "no such tensor",
@@ -186,7 +190,7 @@ inline std::vector<Error> check_tensors(const Checkpoint& checkpoint, std::span<
       report(checkpoint.file_of(*tensor), spec.name, "F32, BF16 or F16", std::string(name_of(tensor->dtype)));
   }
   for (const TensorView* tensor : checkpoint.tensors()) {
-    if (by_name.contains(tensor->name) || tensor->name.ends_with("rotary_emb.inv_freq")) continue;
+    if (known.find(tensor->name) || tensor->name.ends_with("rotary_emb.inv_freq")) continue;
     if (tensor->name == "lm_head.weight") {
       const TensorView* embedding = checkpoint.find("model.embed_tokens.weight");
       const bool equal = embedding && embedding->dtype == tensor->dtype && embedding->shape == tensor->shape &&

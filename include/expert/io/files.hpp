@@ -4,13 +4,13 @@
 #include <dirent.h>
 #include <sys/stat.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "expert/core/error.hpp"
+#include "expert/core/sort.hpp"
 #include "expert/json/read_file.hpp"
 
 namespace expert {
@@ -71,7 +71,7 @@ inline std::vector<std::string> names_in(const std::string& directory) {
   while (const dirent* entry = ::readdir(open))
     if (const std::string_view name = entry->d_name; name != "." && name != "..") names.emplace_back(name);
   ::closedir(open);
-  std::sort(names.begin(), names.end());
+  sort_texts(names);
   return names;
 }
 

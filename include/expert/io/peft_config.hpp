@@ -15,6 +15,7 @@
 
 #include "expert/core/error.hpp"
 #include "expert/core/limits.hpp"
+#include "expert/core/sort.hpp"
 #include "expert/io/atomic_file.hpp"
 #include "expert/json/fields.hpp"
 #include "expert/json/json.hpp"
@@ -71,7 +72,7 @@ inline std::vector<std::string> parse_target_modules(const Fields& fields) {
     fields.fail(adapter_target, "target_modules", "q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj",
                 expert::quoted(name), "The nearest is " + std::string(*nearest));
   }
-  std::sort(names.begin(), names.end());
+  sort_texts(names);
   if (names.empty()) fields.fail(adapter_target, "target_modules", "at least one projection", "an empty list");
   if (const auto twice = std::adjacent_find(names.begin(), names.end()); twice != names.end())
     fields.fail(adapter_target, "target_modules", "each projection once", expert::quoted(*twice) + " twice");

@@ -9,19 +9,18 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <map>
-#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
-#include <tuple>
 #include <type_traits>
 #include <utility>
 #include <vector>
 
 #include "expert/core/dtype.hpp"
 #include "expert/core/error.hpp"
+#include "expert/core/join.hpp"
 #include "expert/core/limits.hpp"
+#include "expert/core/sort.hpp"
 #include "expert/io/atomic_file.hpp"
 #include "expert/io/mapped_file.hpp"
 #include "expert/json/json.hpp"
@@ -104,22 +103,27 @@ struct TensorView {
   }
 };
 
+// The free texts of a file's "__metadata__".
+struct SafetensorsText {
+  std::string key, value;
+};
+using SafetensorsMetadata = std::vector<SafetensorsText>;
+
 // An open file, everything about its layout checked. Throws E200, E201, E210 ... E215 (header text), E220 ... E228.
 class SafetensorsFile {
  public:
   explicit SafetensorsFile(const std::string& path, const Limits& limits = default_limits) : file_(path) {
     const std::span<const std::byte> bytes = file_.bytes();
     std::uint64_t header_bytes = 0;
-    if (bytes.size() < sizeof header_bytes)
-      fail(safetensors_short, {}, "at least 8 bytes", std::to_string(bytes.size()));
+    if (bytes.size() < sizeof header_bytes) fail(safetensors_short, {}, "at least 8 bytes", joined({bytes.size()}));
     std::memcpy(&header_bytes, bytes.data(), sizeof header_bytes);
     if (std::cmp_greater(header_bytes, limits.safetensors_header_bytes))
       fail(safetensors_header_size, "offset 0",
-           "at most " + std::to_string(limits.safetensors_header_bytes) + " bytes (Limits::safetensors_header_bytes)",
-           std::to_string(header_bytes));
+           joined({"at most ", limits.safetensors_header_bytes, " bytes (Limits::safetensors_header_bytes)"}),
+           joined({header_bytes}));
     if (header_bytes > bytes.size() - 8)
-      fail(safetensors_short, "offset 0", "a header of " + std::to_string(header_bytes) + " bytes",
-           std::to_string(bytes.size() - 8) + " bytes after its length");
+      fail(safetensors_short, "offset 0", joined({"a header of ", header_bytes, " bytes"}),
+           joined({bytes.size() - 8, " bytes after its length"}));
     const std::string_view header(reinterpret_cast<const char*>(bytes.data()) + 8,
                                   static_cast<std::size_t>(header_bytes));
     if (!header.starts_with('{'))
@@ -131,11 +135,24 @@ class SafetensorsFile {
 
   const std::vector<TensorView>& tensors() const noexcept { return tensors_; }  // in the order of their data
   const TensorView* find(std::string_view name) const {
-    const auto at = std::lower_bound(by_name_.begin(), by_name_.end(), name,
-                                     [&](std::size_t i, std::string_view n) { return tensors_[i].name < n; });
-    return at != by_name_.end() && tensors_[*at].name == name ? &tensors_[*at] : nullptr;
+    std::size_t begin = 0;
+    for (std::size_t end = by_name_.size(); begin < end;) {
+      const std::size_t middle = begin + (end - begin) / 2;
+      if (name.compare(tensors_[by_name_[middle]].name) > 0)
+        begin = middle + 1;
+      else
+        end = middle;
+    }
+    if (begin == by_name_.size()) return nullptr;
+    const TensorView& tensor = tensors_[by_name_[begin]];
+    return name.compare(tensor.name) == 0 ? &tensor : nullptr;
   }
-  const std::map<std::string, std::string>& metadata() const noexcept { return metadata_; }
+  const SafetensorsMetadata& metadata() const noexcept { return metadata_; }
+  const std::string* metadata(std::string_view key) const {  // null where there is none
+    for (const SafetensorsText& text : metadata_)
+      if (key.compare(text.key) == 0) return &text.value;
+    return nullptr;
+  }
   const std::string& name() const noexcept { return file_.name(); }
 
  private:
@@ -147,7 +164,7 @@ class SafetensorsFile {
         for (const auto& [key, value] : entry.members()) {
           if (!value.is_string())
             fail(safetensors_metadata, "/__metadata__, key " + expert::quoted(key), "a string", value.described());
-          metadata_[key] = value.as_string();
+          metadata_.push_back({key, value.as_string()});
         }
         continue;
       }
@@ -156,13 +173,14 @@ class SafetensorsFile {
       tensors_.push_back(read_entry(name, entry, data, limits));
     }
     // Data order, as HF sorts them to check: a tensor without elements comes before the one that begins where it does.
-    std::sort(tensors_.begin(), tensors_.end(), [](const TensorView& a, const TensorView& b) {
-      return std::tie(a.data, a.bytes, a.name) < std::tie(b.data, b.bytes, b.name);
+    sort_list(tensors_, [](const TensorView& a, const TensorView& b) {
+      if (a.data != b.data) return a.data < b.data;
+      return a.bytes != b.bytes ? a.bytes < b.bytes : a.name.compare(b.name) < 0;
     });
-    by_name_.resize(tensors_.size());
-    for (std::size_t i = 0; i < by_name_.size(); ++i) by_name_[i] = i;
-    std::sort(by_name_.begin(), by_name_.end(),
-              [&](std::size_t a, std::size_t b) { return tensors_[a].name < tensors_[b].name; });
+    by_name_ = sorted_order(tensors_.size(), tensors_.data(), [](const void* tensors, std::size_t a, std::size_t b) {
+      const auto* views = static_cast<const TensorView*>(tensors);
+      return views[a].name.compare(views[b].name) < 0;
+    });
   }
 
   // Kinds, dtype, shape, offsets, in this order: each check may rely on those before it. Sizes must be written as
@@ -176,8 +194,10 @@ class SafetensorsFile {
       if (key != "dtype" && key != "shape" && key != "data_offsets")
         fail(safetensors_entry, where, "dtype, shape, data_offsets", "the key " + expert::quoted(key));
     const Json *dtype = entry.find("dtype"), *shape = entry.find("shape"), *offsets = entry.find("data_offsets");
-    for (const auto& [key, value] : {std::pair{"dtype", dtype}, {"shape", shape}, {"data_offsets", offsets}})
-      if (!value) fail(safetensors_entry, where, "dtype, shape, data_offsets", std::string("no ") + key);
+    const auto require = [&](const Json* value, const char* missing) {
+      if (!value) fail(safetensors_entry, where, "dtype, shape, data_offsets", missing);
+    };
+    require(dtype, "no dtype"), require(shape, "no shape"), require(offsets, "no data_offsets");
     const auto is_size = [](const Json& json) { return json.is_int64() && json.as_int() >= 0; };
 
     TensorView tensor;
@@ -193,8 +213,8 @@ class SafetensorsFile {
     if (!shape->is_array()) fail(safetensors_shape, where, "a list of sizes", shape->described());
     if (std::cmp_greater(shape->items().size(), limits.safetensors_rank))
       fail(safetensors_shape, where,
-           "at most " + std::to_string(limits.safetensors_rank) + " dimensions (Limits::safetensors_rank)",
-           std::to_string(shape->items().size()));
+           joined({"at most ", limits.safetensors_rank, " dimensions (Limits::safetensors_rank)"}),
+           joined({shape->items().size()}));
     std::int64_t most = bytes_of(tensor.dtype);  // the bytes of the dimensions that are not 0: must not overflow either
     bool empty = false;
     for (const Json& size : shape->items()) {
@@ -214,12 +234,10 @@ class SafetensorsFile {
     const std::int64_t begin = offsets->items()[0].as_int(), end = offsets->items()[1].as_int();
     if (begin > end || end - begin != tensor.bytes)
       fail(safetensors_offsets, where,
-           std::to_string(tensor.bytes) + " bytes for " + std::string(name_of(tensor.dtype)) + " " +
-               shape_text(tensor.shape),
-           "offsets " + offsets->dump());
+           joined({tensor.bytes, " bytes for ", name_of(tensor.dtype), " ", shape_text(tensor.shape)}),
+           joined({"offsets ", offsets->dump()}));
     if (std::cmp_greater(end, data.size()))
-      fail(safetensors_short, where, "data up to byte " + std::to_string(end),
-           std::to_string(data.size()) + " bytes of data");
+      fail(safetensors_short, where, joined({"data up to byte ", end}), joined({data.size(), " bytes of data"}));
     tensor.data = data.data() + begin;
     return tensor;
   }
@@ -231,20 +249,21 @@ class SafetensorsFile {
     for (const TensorView& tensor : tensors_) {
       if (tensor.data != expected)
         fail(safetensors_layout, "tensor " + expert::quoted(tensor.name, 200),
-             "data that begins at byte " + std::to_string(expected - data) + ", where the one before ends",
-             std::to_string(tensor.data - data));
+             joined({"data that begins at byte ", expected - data, ", where the one before ends"}),
+             joined({tensor.data - data}));
       expected += tensor.bytes;
     }
     if (expected != data + data_bytes)
       fail(safetensors_layout, "after the last tensor", "the end of the file",
-           std::to_string(data + data_bytes - expected) + " more bytes");
+           joined({data + data_bytes - expected, " more bytes"}));
     for (TensorView& tensor : tensors_) {
       if (reinterpret_cast<std::uintptr_t>(tensor.data) % static_cast<std::size_t>(bytes_of(tensor.dtype)) == 0)
         continue;
       const auto size = static_cast<std::size_t>(tensor.bytes);
-      auto& copy = aligned_.emplace_back(std::make_unique<std::uint64_t[]>(size / 8 + 1));
-      std::memcpy(copy.get(), tensor.data, size);
-      tensor.data = reinterpret_cast<const std::byte*>(copy.get());
+      std::vector<std::uint64_t> copy(size / 8 + 1);
+      std::memcpy(copy.data(), tensor.data, size);
+      tensor.data = reinterpret_cast<const std::byte*>(copy.data());
+      aligned_.push_back(std::move(copy));
     }
   }
 
@@ -259,8 +278,8 @@ class SafetensorsFile {
   MappedFile file_;
   std::vector<TensorView> tensors_;
   std::vector<std::size_t> by_name_;
-  std::map<std::string, std::string> metadata_;
-  std::vector<std::unique_ptr<std::uint64_t[]>> aligned_;  // the header need not be a multiple of 8 bytes long
+  SafetensorsMetadata metadata_;
+  std::vector<std::vector<std::uint64_t>> aligned_;  // the header need not be a multiple of 8 bytes long
 };
 
 // What is written: the bytes stay the caller's.
@@ -275,7 +294,7 @@ struct TensorData {
 // spaces to a multiple of 8. It appears when it is complete. Throws E203; E224 on a name that is empty, reserved or
 // there twice; E227 where bytes and shape disagree.
 inline void write_safetensors(const std::string& path, std::vector<TensorData> tensors,
-                              const std::map<std::string, std::string>& metadata = {}) {
+                              const SafetensorsMetadata& metadata = {}) {
   const auto fail = [&](ErrorCode code, const TensorData& tensor, std::string expected, std::string got) {
     throw Error(code, {.file = path,
                        .where = "tensor " + expert::quoted(tensor.name, 200),
@@ -283,9 +302,9 @@ inline void write_safetensors(const std::string& path, std::vector<TensorData> t
                        .got = std::move(got),
                        .fix = {}});
   };
-  std::sort(tensors.begin(), tensors.end(), [](const TensorData& a, const TensorData& b) {
-    const auto key = [](const TensorData& t) { return std::pair(-bytes_of(t.dtype), -static_cast<int>(t.dtype)); };
-    return key(a) != key(b) ? key(a) < key(b) : a.name < b.name;
+  sort_list(tensors, [](const TensorData& a, const TensorData& b) {
+    if (bytes_of(a.dtype) != bytes_of(b.dtype)) return bytes_of(a.dtype) > bytes_of(b.dtype);
+    return a.dtype != b.dtype ? a.dtype > b.dtype : a.name.compare(b.name) < 0;
   });
   Json header = Json::object();
   if (!metadata.empty()) {
@@ -305,8 +324,8 @@ inline void write_safetensors(const std::string& path, std::vector<TensorData> t
       shape.push(size);
     }
     if (std::cmp_not_equal(bytes, tensor.bytes.size()))
-      fail(safetensors_offsets, tensor, std::to_string(bytes) + " bytes for " + shape_text(tensor.shape),
-           std::to_string(tensor.bytes.size()));
+      fail(safetensors_offsets, tensor, joined({bytes, " bytes for ", shape_text(tensor.shape)}),
+           joined({tensor.bytes.size()}));
     header.set(tensor.name, Json::object()
                                 .set("dtype", name_of(tensor.dtype))
                                 .set("shape", std::move(shape))

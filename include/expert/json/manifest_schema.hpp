@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "expert/core/error.hpp"
+#include "expert/core/sort.hpp"
 #include "expert/json/value.hpp"
 #include "expert/policy/manifest_fields.hpp"
 
@@ -289,7 +290,7 @@ class ManifestSchema {
       }
       seen.push_back(item.dump());
     }
-    std::sort(seen.begin(), seen.end());
+    sort_texts(seen);
     if (std::adjacent_find(seen.begin(), seen.end()) != seen.end())
       add(manifest_list_twice, pointer, &value, "each entry once");
   }
@@ -333,8 +334,7 @@ class ManifestSchema {
 // Every problem, sorted by pointer; empty where the manifest is sound.
 inline std::vector<Problem> manifest_problems(const Json& manifest) {
   std::vector<Problem> problems = detail::ManifestSchema().run(manifest);
-  std::stable_sort(problems.begin(), problems.end(),
-                   [](const auto& a, const auto& b) { return a.pointer < b.pointer; });
+  sort_list(problems, [](const Problem& a, const Problem& b) { return a.pointer < b.pointer; });
   return problems;
 }
 

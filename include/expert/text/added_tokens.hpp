@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "expert/core/config.hpp"
+#include "expert/core/sort.hpp"
 #include "expert/text/pre_tokenize.hpp"
 #include "expert/text/unicode.hpp"
 
@@ -33,8 +34,7 @@ class AddedTokenMatcher {
   AddedTokenMatcher() = default;
   // Each token's content must be what is to be found (already normalised), and not empty.
   explicit AddedTokenMatcher(std::vector<AddedToken> tokens) : tokens_(std::move(tokens)) {
-    std::sort(tokens_.begin(), tokens_.end(),
-              [](const AddedToken& a, const AddedToken& b) { return a.content < b.content; });
+    sort_list(tokens_, [](const AddedToken& a, const AddedToken& b) { return a.content < b.content; });
     for (const AddedToken& token : tokens_) starts_[static_cast<unsigned char>(token.content.front())] = true;
   }
   bool empty() const { return tokens_.empty(); }
