@@ -213,6 +213,22 @@ class Cli(unittest.TestCase):
             record = json.loads((out / "run.json").read_text())
             self.assertIn('"row_path": "packed"', json.dumps(record))
 
+    def test_comments_and_keyword_case_of_rows_are_what_the_manifest_says(self):
+        statements = ("select count(*) from t -- all", "SELECT count(*) FROM t")
+        files = [self.write(f"case{i}.jsonl", json.dumps({"question": "How many?", "answer": s}) + "\n") for i, s in enumerate(statements)]
+        augmentation = "training.dataset.augmentation"
+        losses = []
+        for sets in ((), ("--set", f"{augmentation}.case_normalization=upper", "--set", f"{augmentation}.comment_stripping=true")):
+            for file in files:
+                out = self.path / f"{file.stem}_{len(sets)}"
+                common = ("--model", self.base, "--manifest", TINY, "--data", file, "--out", out, "--set", "training.config.max_steps=1")
+                result = run("train", *common, *sets)
+                self.assertEqual(result.returncode, 0, result.stderr)
+                self.assertNotIn("not built yet: augmentation c", result.stderr)
+                losses.append(json.loads((out / "metrics.jsonl").read_text().splitlines()[0])["loss"])
+        self.assertNotEqual(losses[0], losses[1])
+        self.assertEqual(losses[1:], [losses[1]] * 3)
+
     def test_rows_of_ids_are_trained_one_a_row(self):
         rows = self.write("ids.jsonl", "".join(json.dumps({"input_ids": list(range(i, 2 * i + 3)), "labels": [-100] + list(range(i + 1, 2 * i + 3))}) + "\n" for i in range(20)))
         out = self.path / "from_ids"
