@@ -26,7 +26,7 @@ struct RowOptions {
   std::string context_prefix = "Schema:\n";  // before the context of question/answer rows, in the system message
   bool needs_completion = true;              // false: rows to be answered; a completion that is there is ignored
   std::int64_t vocab_size = 0;               // ids of `input_ids` are below it; 0: not known
-  SqlTextOptions sql;                        // of the context and the answer of question/answer rows
+  SqlTextOptions sql = {};                   // of the context and the answer of question/answer rows
 };
 
 namespace detail {
