@@ -35,7 +35,7 @@ rm -rf "$out"
 mkdir -p "$out"
 python3 "$expert/make_rows.py" train --out "$out/train.jsonl.gz"
 python3 "$expert/make_rows.py" test --out "$out/test.jsonl" --rows "$rows"
-python3 "$expert/make_rows.py" native --examples --out "$out/native.jsonl" --rows "$rows"
+python3 "$expert/make_rows.py" native --out "$out/native.jsonl" --rows "$rows"
 
 say 4 "training the adapter"
 "$bin/expert-sql-tiny-train" --model "$base" --data "$out/train.jsonl.gz" --valid "$out/test.jsonl" --eval-on-start \

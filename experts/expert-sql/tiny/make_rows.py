@@ -5,7 +5,7 @@ base's text. Nothing but the standard library and the words below; the same seed
     make_rows.py train --out train.jsonl.gz            {"question", "context", "answer"}
     make_rows.py test --out test.jsonl                 the same with group, two database fillings, wordings, composition
     make_rows.py base --out base.jsonl.gz              texts of schemas, statements and sentences, never question -> SQL
-    make_rows.py native --out native.jsonl             the test rows as the prompt that is nearest to the base's text
+    make_rows.py native --out native.jsonl             the test rows as the prompt that serves the base best
     make_rows.py overlap                               what the training rows share with the test rows
 
 Groups of the test, none of whose table names or column sets occur in the training rows:
@@ -127,8 +127,24 @@ def plural(noun):
     return PLURALS.get(noun, noun + "s")
 
 
-def made_up(random, low, high):
-    return "".join(random.choice(SYLLABLES) for _ in range(random.between(low, high)))
+CONSONANTS = "b c d f g h j k l m n p r s t v w z br ch cl dr gl gr pl sh st th tr nd nt rk ck".split()
+
+
+def made_up(random):
+    """A word that is none: two or three syllables, or letters of which only the alternation is regular."""
+    if random.chance(0.5):
+        return "".join(random.choice(SYLLABLES) for _ in range(random.between(2, 3)))
+    word = "".join(random.choice(CONSONANTS) + random.choice("aeiouy") for _ in range(random.between(1, 3)))
+    word += random.choice(["n", "r", "l", "t", "ck", "ster", "m", "nk", "d"])
+    return word + "o" if word in ("for", "not", "set", "then", "limit", "check") else word  # SQL's own words
+
+
+def some_nouns(random, known, share):
+    """The known nouns, or in a share of the rows two made-up ones, so that a strange word is copied piece by piece."""
+    if not random.chance(share):
+        return known
+    first, second = made_up(random), made_up(random)
+    return [first, second if second != first else second + "n"]
 
 
 # ---- schemas -----------------------------------------------------------------------------------------------------------
@@ -439,7 +455,7 @@ class Query:
         if kind == "DATE":
             value = f"{random.between(1990, 2024)}-{random.between(1, 12):02d}-{random.between(1, 28):02d}"
             return f"'{value}'", value
-        value = random.choice(VALUES) if random.chance(0.7) else made_up(random, 2, 3).capitalize()
+        value = random.choice(VALUES) if random.chance(0.7) else made_up(random).capitalize()
         return f"'{value}'", value
 
     def compared(self):
@@ -726,7 +742,8 @@ def schema_where(held_out):
 def train_rows(count):
     random = Random(TRAIN_SEED)
     for _ in range(count):
-        query = draw_query(random, TRAIN_NOUNS, SEEN_COMPOSITIONS, "none", schema_where(False))
+        nouns = some_nouns(random, TRAIN_NOUNS, 0.15)
+        query = draw_query(random, nouns, SEEN_COMPOSITIONS, "none", schema_where(False))
         yield {"question": query.question, "context": context_of(query.schema, random), "answer": query.answer}, query
 
 
@@ -831,11 +848,7 @@ def base_rows(count):
     random = Random(BASE_SEED)
     everything = list(COMPOSITIONS)
     for _ in range(count):
-        nouns = TRAIN_NOUNS + HELD_OUT_NOUNS
-        if random.chance(0.15):  # made-up nouns, so that a strange word is copied letter by letter
-            nouns = [made_up(random, 2, 3) for _ in range(2)]
-            if nouns[0] == nouns[1]:
-                nouns[1] += "n"
+        nouns = some_nouns(random, TRAIN_NOUNS + HELD_OUT_NOUNS, 0.2)
         form = random.weighted([("describe", 65), ("statements", 10), ("reword", 25)])
         query = draw_query(random, nouns, everything, "all")
         context = context_of(query.schema, random) + ";\n"
@@ -864,20 +877,10 @@ def base_rows(count):
 
 
 # ---- what the base is asked --------------------------------------------------------------------------------------------
-EXAMPLES = """CREATE TABLE pilot (id INT PRIMARY KEY, name TEXT, age INT);
--- How many pilots are there whose age is above 40?
-SELECT COUNT(*) FROM pilot WHERE age > 40;
-
-CREATE TABLE book (id INT PRIMARY KEY, title TEXT, price INT, genre TEXT);
--- List the title of all books with genre classic.
-SELECT title FROM book WHERE genre = 'classic';
-
-"""
-
-
-def native(row, examples):
+def native(row):
+    """The best prompt that was found for the base: the form that it has read most, with the first word of a statement."""
     text = f"{row['context']};\n-- {row['question']}\nSELECT"
-    return {**row, "text": (EXAMPLES if examples else "") + text}
+    return {"text": text, **{key: value for key, value in row.items() if key != "question"}}
 
 
 # ---- overlap -----------------------------------------------------------------------------------------------------------
@@ -933,7 +936,6 @@ def main():
     parser.add_argument("kind", choices=["train", "test", "base", "native", "overlap"])
     parser.add_argument("--out")
     parser.add_argument("--rows", type=int, help="default: train 12000, test 800, base 60000")
-    parser.add_argument("--examples", action="store_true", help="native: two solved examples before the question")
     args = parser.parse_args()
     count = args.rows or {"train": 12000, "base": 60000}.get(args.kind, 800)
     if args.kind == "overlap":
@@ -947,7 +949,7 @@ def main():
         "train": lambda: (row for row, _ in train_rows(count)),
         "test": lambda: (row for row, _ in test_rows(count)),
         "base": lambda: base_rows(count),
-        "native": lambda: (native(row, args.examples) for row, _ in test_rows(count)),
+        "native": lambda: (native(row) for row, _ in test_rows(count)),
     }[args.kind]()
     write(args.out, rows)
 
