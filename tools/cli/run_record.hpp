@@ -66,10 +66,10 @@ inline std::string cpu_model() {
   return utf8_lossy(model);
 }
 
-inline double peak_resident_bytes() {
+inline std::int64_t peak_resident_bytes() {
   rusage usage{};
   ::getrusage(RUSAGE_SELF, &usage);
-  return static_cast<double>(usage.ru_maxrss) * 1024;
+  return std::int64_t{usage.ru_maxrss} * 1024;
 }
 
 namespace detail {

@@ -343,7 +343,8 @@ class ReportPage {
       if (css == "wrong") break;
     }
     out_ += "<div class=\"" + css + "\"><h3>" + answer.text("/system") + " <span>" + words + "</span></h3><pre>";
-    out_ += answer.text("/output") + "</pre>";
+    const std::string output = answer.text("/output");
+    out_ += (output.empty() ? "<i>nothing</i>" : output) + "</pre>";
     if (const std::string message = answer.text("/eval/message"); !message.empty()) out_ += "<p>" + message + "</p>";
     out_ += "</div>\n";
   }
