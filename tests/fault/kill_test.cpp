@@ -1,20 +1,16 @@
 // SIGKILL at random moments, then a resume: the end is that of the run that was never stopped. EXPERT_KILLS sets how
 // many (200).
-#include <fcntl.h>
 #include <signal.h>
-#include <spawn.h>
-#include <sys/wait.h>
 #include <time.h>
-#include <unistd.h>
 
-#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
-#include <sstream>
 #include <string>
 
 #include "catch.hpp"
+#include "child.hpp"
 #include "expert/core/random.hpp"
 #include "expert/io/run_directory.hpp"
 #include "expert/json/json.hpp"
@@ -28,43 +24,6 @@ double now() {
   timespec t{};
   clock_gettime(CLOCK_MONOTONIC, &t);
   return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
-}
-
-// Starts the child; its stdout goes to `output`, its stderr is the test's.
-pid_t start(const std::string& out, const std::string& output) {
-  posix_spawn_file_actions_t actions;
-  posix_spawn_file_actions_init(&actions);
-  posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, output.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0666);
-  std::string program = EXPERT_KILL_CHILD, directory = out, steps = max_steps;
-  char* const arguments[] = {program.data(), directory.data(), steps.data(), nullptr};
-  pid_t pid = -1;
-  const int error = posix_spawn(&pid, program.c_str(), &actions, nullptr, arguments, environ);
-  posix_spawn_file_actions_destroy(&actions);
-  REQUIRE(error == 0);
-  return pid;
-}
-
-int wait_for(pid_t pid) {
-  int status = 0;
-  while (waitpid(pid, &status, 0) < 0) REQUIRE(errno == EINTR);
-  return status;
-}
-
-struct Ending {
-  std::string from, fingerprint;
-};
-
-Ending run_to_the_end(const std::string& out, const std::string& output) {
-  const int status = wait_for(start(out, output));
-  REQUIRE(WIFEXITED(status));
-  REQUIRE(WEXITSTATUS(status) == 0);
-  std::ifstream file(output);
-  Ending ending;
-  std::getline(file, ending.from);
-  std::ostringstream rest;
-  rest << file.rdbuf();
-  ending.fingerprint = rest.str();
-  return ending;
 }
 
 // The rows of metrics.jsonl without timings.
@@ -87,7 +46,7 @@ TEST_CASE("a run that is killed at any moment and resumed ends with the same bit
   const TempDir temp;
   const std::string whole = temp / "whole";
   const double begin = now();
-  const Ending expected = run_to_the_end(whole, temp / "whole.txt");
+  const Ending expected = run_to_the_end(whole, temp / "whole.txt", max_steps);
   double duration = now() - begin;
   REQUIRE(expected.from == "from 0");
   REQUIRE(expected.fingerprint.find("eval_loss") != std::string::npos);
@@ -99,7 +58,7 @@ TEST_CASE("a run that is killed at any moment and resumed ends with the same bit
   int killed = 0, equal = 0, went_on = 0, too_late = 0;
   for (std::uint64_t attempt = 0; killed < kills; ++attempt) {
     const std::string out = temp / ("run" + std::to_string(attempt));
-    const pid_t pid = start(out, temp / "killed.txt");
+    const pid_t pid = start_child(out, temp / "killed.txt", max_steps);
     const double delay = duration * static_cast<double>(random.uniform(attempt));
     const timespec pause{static_cast<time_t>(delay),
                          static_cast<long>((delay - static_cast<double>(static_cast<time_t>(delay))) * 1e9)};
@@ -111,7 +70,7 @@ TEST_CASE("a run that is killed at any moment and resumed ends with the same bit
       continue;
     }
     ++killed;
-    const Ending ending = run_to_the_end(out, temp / "resumed.txt");
+    const Ending ending = run_to_the_end(out, temp / "resumed.txt", max_steps);
     INFO("kill " << killed << " after " << delay << " s of " << duration << " s, resumed " << ending.from);
     CHECK(ending.fingerprint == expected.fingerprint);
     CHECK(rows_of(out + "/metrics.jsonl") == expected_rows);

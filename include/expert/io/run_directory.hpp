@@ -148,7 +148,7 @@ class RunDirectory {
   // Makes the directory, takes its lock, removes what a killed run left half written. Throws E203, E273.
   explicit RunDirectory(std::string path) : path_(std::move(path)) {
     while (path_.size() > 1 && path_.ends_with('/')) path_.pop_back();
-    make_directories();
+    make_directories(path_);
     lock();
     for (const std::string& name : names_in(path_))
       if (detail::is_leftover(name)) {
@@ -288,18 +288,6 @@ class RunDirectory {
     std::string name = path_ + "/.";
     name.append(detail::checkpoint_prefix).append(std::to_string(step)).append(".");
     return name.append(std::to_string(::getpid())).append(suffix);
-  }
-
-  void make_directories() const {
-    for (std::size_t end = 0; end != path_.npos;) {
-      end = path_.find('/', end + 1);
-      const std::string part = path_.substr(0, end);
-      if (::mkdir(part.c_str(), 0777) != 0 && errno != EEXIST) detail::fail_unwritable(part);
-    }
-    struct stat status{};
-    if (::stat(path_.c_str(), &status) != 0) detail::fail_unwritable(path_);
-    if (!S_ISDIR(status.st_mode))
-      throw Error(file_unwritable, {.file = path_, .expected = "a directory", .got = "a file"});
   }
 
   // The kernel holds the lock and drops it when the process ends, however it ends; the file says who it is.
