@@ -49,10 +49,14 @@ answer --adapter none --input "$out/native.jsonl" --output "$out/base.answers.js
 answer --adapter "$out/expert" --input "$out/test.jsonl" --output "$out/expert.answers.jsonl"
 
 say 6 "what they are worth"
-for name in base expert; do
+judge() {
+  name=$1
+  shift
   "$bin/expert-cli" eval --manifest "$expert/manifest.json" --input "$out/$name.answers.jsonl" --group group \
-    --output "$out/$name.judged.jsonl" --json >"$out/$name.eval.json" 2>/dev/null
-done
+    --output "$out/$name.judged.jsonl" --json "$@" >"$out/$name.eval.json" 2>/dev/null
+}
+judge base --prefix SELECT  # its prompt ends with the first word of a statement
+judge expert
 "$bin/expert-cli" report "$out/expert" --eval "base=$out/base.eval.json" --eval "expert=$out/expert.eval.json" \
   --answers "base=$out/base.judged.jsonl" --answers "expert=$out/expert.judged.jsonl"
 python3 "$expert/compare.py" "base=$out/base.eval.json" "expert=$out/expert.eval.json" \

@@ -195,6 +195,12 @@ class Eval(unittest.TestCase):
         _, totals = self.judged(rows, "--group", "source")
         self.assertEqual(totals["groups"]["(none)"]["n"], 1)
 
+    def test_a_prefix_stands_before_every_answer(self):
+        row = dict(question="q", context=CONTEXT, answer="SELECT name FROM users", dbs=DBS, output=" name FROM users")
+        self.assertFalse(self.judged([row])[0][0]["parse_valid"])
+        self.assertEqual(self.judged([row], "--prefix", "SELECT")[0][0], {metric: True for metric in METRICS})
+        self.assertEqual(json.loads((self.path / "judged.jsonl").read_text())["output"], "SELECT name FROM users")
+
     def test_rows_as_they_come(self):
         file = self.path / "rows.jsonl.gz"
         file.write_bytes(gzip.compress(b'{"output": "SELECT 1", "answer": "SELECT 1"}\n'))

@@ -20,7 +20,7 @@
 namespace cli {
 
 struct EvalOptions {
-  std::string manifest, input, output, group;
+  std::string manifest, input, output, group, prefix;
   std::int64_t limit = 0;
 };
 
@@ -30,6 +30,7 @@ inline CLI::App* add_eval(CLI::App& app, EvalOptions& options) {
   command->add_option("--input", options.input, "what generate wrote: JSON lines, plain or gzip")->required();
   command->add_option("--group", options.group, "a key of the rows: figures for each of its values too");
   command->add_option("--limit", options.limit, "rows from the start; 0: all")->check(CLI::NonNegativeNumber);
+  command->add_option("--prefix", options.prefix, "stands before every answer: what the prompt had begun of it");
   command->add_option("--output", options.output, "JSON lines: each row with its verdicts under \"eval\"");
   return command;
 }
@@ -113,11 +114,13 @@ inline ExitCode run_eval(const EvalOptions& options, Report& report) {
   if (!options.output.empty()) writer.emplace(options.output);
   JsonlReader reader(open_plain_or_gzip(options.input), options.input);
   for (JsonRow row; (options.limit == 0 || total.rows < options.limit) && reader.next(row);) {
-    const SqlVerdict verdict = judge(sql_row(row, options.input, names));
+    SqlRow judged = sql_row(row, options.input, names);
+    judged.output.insert(0, options.prefix);
+    const SqlVerdict verdict = judge(judged);
     total.add(verdict);
     if (!options.group.empty()) groups[group_of(row, options.group)].add(verdict);
     if (!writer) continue;
-    row.value.set("eval", verdict_json(verdict));
+    row.value.set("output", judged.output).set("eval", verdict_json(verdict));
     writer->write(row.value);
   }
   require_rows(reader);
