@@ -5,7 +5,7 @@ base.jsonl.gz    {"text"}: schema, question and SQL in four forms, none of them 
                  answer follows a question in a chat.
 expert.jsonl.gz  {"question", "context", "answer"}: the expert's rows; `train` renders them with its chat template.
 valid.jsonl      the first rows of the validation split, for both models under the expert's prompt.
-valid_base.jsonl the same rows as {"text"}: the prompt that is closest to what the base has read.
+valid_base.jsonl the same rows with a {"prompt"}, which is asked instead: the form closest to what the base has read.
 """
 import argparse
 import gzip
@@ -54,8 +54,7 @@ def main():
     kept = ("id", "question", "context", "answer", "source", "dbs")
     write(args.out / "valid.jsonl", [{k: row[k] for k in kept} for row in valid])
     text = "{context};\n-- {question}\n"
-    judged = ("id", "context", "answer", "source", "dbs")  # without the question: the row's text is its prompt
-    write(args.out / "valid_base.jsonl", [{"text": text.format(**r), **{k: r[k] for k in judged}} for r in valid])
+    write(args.out / "valid_base.jsonl", [{"prompt": text.format(**r), **{k: r[k] for k in kept}} for r in valid])
 
 
 if __name__ == "__main__":

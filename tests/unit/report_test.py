@@ -232,6 +232,16 @@ class Reports(unittest.TestCase):
         self.assertEqual(run("report", self.out).returncode, 0)
         self.assertNotIn("Evaluation", self.page().text)
 
+    def test_rows_of_one_id_may_be_asked_in_another_form(self):
+        rows = [dict(json.loads(line), id=i) for i, line in enumerate(self.valid.read_text().splitlines())]
+        own = self.write("own.jsonl", [dict(row, prompt="CREATE raw", output="x") for row in rows])
+        chat = self.write("chat.jsonl", [dict(row, output="y") for row in rows])
+        result = run("report", self.out, "--answers", f"base={own}", "--answers", f"expert={chat}", "--samples", "2")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        page = self.page().text
+        self.assertNotIn("CREATE raw", page)
+        self.assertEqual((page.count("base"), page.count("expert")) >= (2, 2), True)
+
     def test_report_refuses_what_it_cannot_show(self):
         rows = [json.loads(line) for line in self.valid.read_text().splitlines()]
         base = self.write("one.jsonl", [dict(row, output="x") for row in rows])

@@ -129,8 +129,8 @@ TEST_CASE("epochs, intervals and the end decide when something is done", "[train
     CHECK(saved == Steps{6, 10});
   }
   SECTION("on start") {
-    const auto [state, saved] = run_with(
-        {.max_steps = 5, .eval_strategy = IntervalStrategy::steps, .eval_steps = 4, .eval_on_start = true});
+    const auto [state, saved] =
+        run_with({.max_steps = 5, .eval_strategy = IntervalStrategy::steps, .eval_steps = 4, .eval_on_start = true});
     CHECK(steps_of(state, "eval_loss") == Steps{0, 4, 5});
   }
   SECTION("no") {

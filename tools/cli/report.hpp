@@ -54,9 +54,11 @@ inline RowOptions rows_as_trained(const Json& run) {
   return options;
 }
 
-// The answers of each file to the same rows, side by side. Throws E401 where the files do not hold the same questions.
+// The answers of each file to the same rows, side by side. Throws E401 where the files hold neither the same ids nor
+// the same questions.
 inline Json samples_of(const ReportOptions& options, const RowOptions& rows) {
   std::vector<Json> samples;
+  std::vector<std::string> ids;  // of the first file's rows
   std::vector<std::int64_t> lines;
   std::string first_file;
   for (const std::string& argument : options.answers) {
@@ -71,9 +73,19 @@ inline Json samples_of(const ReportOptions& options, const RowOptions& rows) {
     const std::vector<JsonRow> chosen = rows_on(file, lines);
     for (std::size_t i = 0; i < lines.size(); ++i) {
       Json sample = i < chosen.size() ? sample_of(chosen[i], file, rows) : Json::object();
-      if (samples.size() <= i) samples.push_back(sample);
+      const Json* id = i < chosen.size() ? chosen[i].value.find("id") : nullptr;
+      if (samples.size() <= i) {
+        samples.push_back(sample);
+        ids.push_back(id == nullptr ? "" : id->dump());
+      }
+      // A row with the same id may be asked in another form; shown is the one that is told apart from its context.
+      const bool same_row = id != nullptr && id->dump() == ids[i];
+      if (same_row && sample.find("context") != nullptr && samples[i].find("context") == nullptr) {
+        if (const Json* answers = samples[i].find("answers")) sample.set("answers", *answers);
+        samples[i] = sample;
+      }
       const Json *asked = samples[i].find("question"), *here = sample.find("question");
-      if (here == nullptr || asked == nullptr || here->as_string() != asked->as_string())
+      if (!same_row && (here == nullptr || asked == nullptr || here->as_string() != asked->as_string()))
         throw Error(bad_command_line, {.file = file,
                                        .where = "line " + std::to_string(lines[i]),
                                        .expected = "the question that " + first_file + " has on that line",

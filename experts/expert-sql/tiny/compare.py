@@ -59,7 +59,7 @@ def main():
     count = min((len(rows) for rows in answers.values()), default=0)
     for k in range(min(args.show, count)):
         i = k * count // args.show
-        first = next(rows[i] for rows in answers.values() if "question" in rows[i])
+        first = next(iter(answers.values()))[i]
         print(f"\n  question   {first['question']}\n  reference  {first['answer']}")
         for name, rows in answers.items():
             match = rows[i].get("eval", {}).get("execution_match")

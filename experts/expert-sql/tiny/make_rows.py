@@ -880,7 +880,7 @@ def base_rows(count):
 def native(row):
     """The best prompt that was found for the base: the form that it has read most, with the first word of a statement."""
     text = f"{row['context']};\n-- {row['question']}\nSELECT"
-    return {"text": text, **{key: value for key, value in row.items() if key != "question"}}
+    return {"prompt": text, **row}
 
 
 # ---- overlap -----------------------------------------------------------------------------------------------------------
