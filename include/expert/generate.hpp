@@ -33,9 +33,9 @@ struct GeneratorOptions {
 struct GenerateOptions {
   std::int64_t max_new_tokens = 256;
   bool do_sample = false;  // false: greedy, the warpers are not applied (transformers' default)
-  SamplingOptions sampling;
+  SamplingOptions sampling = {};
   std::uint64_t seed = 42;
-  std::vector<std::int32_t> eos_token_id;  // any of them ends a row and is not part of its output
+  std::vector<std::int32_t> eos_token_id = {};  // any of them ends a row and is not part of its output
 };
 
 enum class StopReason : std::uint8_t { eos, length, context, callback };
