@@ -19,8 +19,8 @@ int main() {
   JsonlReader reader(std::make_unique<FileSource>(rows), rows);
   TrainingData data(read_dataset<Sql::chat_template>(reader, tokenizer, end), {.max_seq_length = 512}, 8, 1, rows);
   Trainer<Sql> trainer(device, base, {.optimizer = {.learning_rate = 4e-3}});
-  TrainingRun<Sql> run(trainer, data, {.max_steps = 12});
-  std::printf("loss after %lld steps: %.3f\n", 12LL, run.train().log_history.items().back().find("loss")->as_double());
+  TrainingRun<Sql> run(trainer, data, {.max_steps = 24});
+  std::printf("loss after %lld steps: %.3f\n", 24LL, run.train().log_history.items().back().find("loss")->as_double());
   save_adapter<Sql>(trainer.parameters(), "runs/first_expert", model);
 
   Example question{
