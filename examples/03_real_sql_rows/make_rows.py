@@ -40,14 +40,17 @@ def main():
     parser.add_argument("--sql", required=True, help="folder with train.jsonl.gz and valid.jsonl.gz")
     parser.add_argument("--out", required=True, type=Path)
     parser.add_argument("--valid-rows", type=int, default=400)
+    parser.add_argument("--base-rows", type=int, help="texts for the base; default: one for each training row")
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     choose = random.Random(args.seed)
 
     train = [row for row in read(f"{args.sql}/train.jsonl.gz") if row["pg_ok"]]
+    choose.shuffle(train)
     forms, weights = [form for _, form in FORMS], [weight for weight, _ in FORMS]
-    write(args.out / "base.jsonl.gz", [{"text": choose.choices(forms, weights)[0].format(**row)} for row in train])
+    texts = [{"text": choose.choices(forms, weights)[0].format(**row)} for row in train[: args.base_rows]]
+    write(args.out / "base.jsonl.gz", texts)
     write(args.out / "expert.jsonl.gz", [{k: row[k] for k in ("question", "context", "answer")} for row in train])
 
     valid = read(f"{args.sql}/valid.jsonl.gz")[: args.valid_rows]

@@ -5,7 +5,7 @@
 #
 # Usage: run.sh SQL_ROWS_DIR OUT_DIR [BIN_DIR]. SQL_ROWS_DIR holds train.jsonl.gz and valid.jsonl.gz with rows
 # {question, context, answer, pg_ok, dbs}: pg_ok says that PostgreSQL runs the answer, dbs are INSERT scripts to judge by.
-# Environment: EXPERT_VALID_ROWS (400), EXPERT_STEPS of the adapter (600).
+# Environment: EXPERT_VALID_ROWS (400), EXPERT_BASE_ROWS (all: one text for each row), EXPERT_STEPS of the adapter (600).
 set -eu
 sql=$1 out=$2 here=$(cd "$(dirname "$0")" && pwd)
 root=$here/../..
@@ -13,7 +13,8 @@ bin=${3:-$root/build/release/bin}
 expert=$root/experts/expert-sql/tiny recipe=$root/experts/tiny-base/recipe
 mkdir -p "$out"
 
-python3 "$here/make_rows.py" --sql "$sql" --out "$out" --valid-rows "${EXPERT_VALID_ROWS:-400}"
+python3 "$here/make_rows.py" --sql "$sql" --out "$out" --valid-rows "${EXPERT_VALID_ROWS:-400}" \
+  ${EXPERT_BASE_ROWS:+--base-rows "$EXPERT_BASE_ROWS"}
 python3 "$recipe/make_tokenizer.py" --rows "$out/base.jsonl.gz" --out "$out/tokenizer.json"
 # <|im_end|> is 2041 and <|endoftext|> 2039 in that tokenizer.
 "$bin/make_random_model" --out "$out/base0" --dtype bfloat16 --seed 1 --initializer-range 0.06 \
