@@ -3,6 +3,8 @@
 #include "expert/adapter_file.hpp"
 #include "support.hpp"
 
+#include <filesystem>
+
 using namespace parity;
 
 namespace {

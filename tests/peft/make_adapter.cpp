@@ -1,6 +1,7 @@
 // Our half of tests/peft/round_trip.py.
 //   make_adapter train dora|lora OUT     OUT/adapter (PEFT), OUT/merged (Hugging Face), OUT/logits.safetensors
 //   make_adapter run dora|lora DIR OUT   OUT: the logits with the adapter that PEFT saved in DIR
+#include <filesystem>
 #include <iostream>
 
 #include "adapter.hpp"

@@ -4,6 +4,8 @@
 #include "differences.hpp"
 #include "expert/io/sha256.hpp"
 
+#include <filesystem>
+
 using namespace round_trip;
 
 namespace {

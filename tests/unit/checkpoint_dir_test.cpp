@@ -2,6 +2,7 @@
 #include "expert/io/checkpoint_dir.hpp"
 
 #include <cmath>
+#include <filesystem>
 #include <limits>
 
 #include "catch.hpp"

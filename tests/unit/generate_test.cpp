@@ -7,6 +7,8 @@
 #include "expert/policy/assemble.hpp"
 #include "expert/trainer.hpp"
 
+#include <filesystem>
+
 using namespace expert;
 
 namespace {

@@ -1,6 +1,7 @@
 // io/hf_config.hpp: both generations of config.json, their defaults and their agreement. Refusals: malformed_test.cpp.
 #include "expert/io/hf_config.hpp"
 
+#include <filesystem>
 #include <utility>
 
 #include "catch.hpp"

@@ -5,6 +5,8 @@
 #include "error_of.hpp"
 #include "temp_dir.hpp"
 
+#include <filesystem>
+
 using namespace expert;
 
 namespace {

@@ -1,6 +1,7 @@
 // Model directories and adapter directories against the type: every difference is named, in every dtype and layout.
 #include "expert/weights.hpp"
 
+#include <filesystem>
 #include <fstream>
 
 #include "catch.hpp"
