@@ -3,6 +3,7 @@
 import csv
 import html.parser
 import json
+import shutil
 import struct
 import subprocess
 import tempfile
@@ -100,6 +101,9 @@ class Reports(unittest.TestCase):
     def train_program(*arguments):
         command = [str(BIN / "expert-sql-tiny-train"), *map(str, arguments)]
         return subprocess.run(command, capture_output=True, text=True, timeout=300, env=ENVIRONMENT)
+
+    def copy(self):
+        return Path(shutil.copytree(self.out, tempfile.mkdtemp(dir=self.path) + "/run"))
 
     def page(self, out=None):
         return Page(((out or self.out) / "report.html").read_text(encoding="utf-8"))
@@ -214,6 +218,7 @@ class Reports(unittest.TestCase):
         self.assertEqual(json.loads((out / "run.json").read_text())["training"]["resumed_from_step"], 4)
 
     def test_report_adds_evaluations_and_answers(self):
+        out = self.copy()
         share = {"n": 20, "count": 15, "share": 0.75, "low": 0.53, "high": 0.89}
         eval_file = self.path / "eval.json"
         eval_file.write_text(json.dumps({"n": 20, "execution_match": share, "groups": {"g0": {"n": 10, "execution_match": share}}, "exit_code": 0}))
@@ -221,26 +226,27 @@ class Reports(unittest.TestCase):
         base = self.write("base_answers.jsonl", [dict(row, output="<b>no</b>") for row in rows])
         good = self.write("good_answers.jsonl", [dict(row, output=row["answer"], eval={"parse_valid": True, "execution_match": True}) for row in rows])
         extras = ["--eval", f"expert={eval_file}", "--answers", f"base={base}", "--answers", f"expert={good}", "--samples", "4"]
-        result = run("report", self.out, *extras, "--json")
+        result = run("report", out, *extras, "--json")
         self.assertEqual(result.returncode, 0, result.stderr)
-        self.assertEqual(json.loads(result.stdout)["report"], f"{self.out}/report.html")
-        page = self.page()
+        self.assertEqual(json.loads(result.stdout)["report"], f"{out}/report.html")
+        page = self.page(out)
         for part in ("Evaluation", "execution match", "75.0", "<b>no</b>", "right result"):
             self.assertIn(part, page.text)
         self.assertEqual(page.tags.count("article"), 4)
         self.assertNotIn("b", page.tags)
-        self.assertEqual(run("report", self.out).returncode, 0)
-        self.assertNotIn("Evaluation", self.page().text)
+        self.assertEqual(run("report", out).returncode, 0)
+        self.assertNotIn("Evaluation", self.page(out).text)
 
     def test_rows_of_one_id_may_be_asked_in_another_form(self):
+        out = self.copy()
         rows = [dict(json.loads(line), id=i) for i, line in enumerate(self.valid.read_text().splitlines())]
         own = self.write("own.jsonl", [dict(row, prompt="CREATE raw", output="x") for row in rows])
         chat = self.write("chat.jsonl", [dict(row, output="y") for row in rows])
-        result = run("report", self.out, "--answers", f"base={own}", "--answers", f"expert={chat}", "--samples", "2")
+        result = run("report", out, "--answers", f"base={own}", "--answers", f"expert={chat}", "--samples", "2")
         self.assertEqual(result.returncode, 0, result.stderr)
-        page = self.page().text
+        page = self.page(out).text
         self.assertNotIn("CREATE raw", page)
-        self.assertEqual((page.count("base"), page.count("expert")) >= (2, 2), True)
+        self.assertGreaterEqual(min(page.count("base"), page.count("expert")), 2)
 
     def test_report_refuses_what_it_cannot_show(self):
         rows = [json.loads(line) for line in self.valid.read_text().splitlines()]

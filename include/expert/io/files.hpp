@@ -54,7 +54,9 @@ inline void make_directories(const std::string& path) {
   for (std::size_t at = 0; error == 0 && at != path.npos;) {
     at = path.find('/', at + 1);
     const std::string part = path.substr(0, at);
-    if (::mkdir(part.c_str(), 0777) != 0 && !is_directory(part)) error = errno == EEXIST ? ENOTDIR : errno;
+    if (::mkdir(part.c_str(), 0777) == 0) continue;
+    const int reason = errno == EEXIST ? ENOTDIR : errno;
+    if (!is_directory(part)) error = reason;
   }
   if (error != 0)
     throw Error(file_unwritable, {.file = path,
