@@ -59,15 +59,18 @@ judge base --prefix SELECT  # its prompt ends with the first word of a statement
 judge expert
 "$bin/expert-cli" report "$out/expert" --eval "base=$out/base.eval.json" --eval "expert=$out/expert.eval.json" \
   --answers "base=$out/base.judged.jsonl" --answers "expert=$out/expert.judged.jsonl"
+# The log's first evaluation is before the first step: with B = 0 the adapter adds nothing yet, so that is the base's.
+loss() { grep -o '"eval_loss":[0-9.e+-]*' "$out/expert/metrics.jsonl" | "$@" | cut -d: -f2 | cut -c1-6; }
 python3 "$expert/compare.py" "base=$out/base.eval.json" "expert=$out/expert.eval.json" \
-  --answers "base=$out/base.judged.jsonl" "expert=$out/expert.judged.jsonl"
+  --answers "base=$out/base.judged.jsonl" "expert=$out/expert.judged.jsonl" \
+  --loss "base=$(loss head -n 1)" "expert=$(loss tail -n 1)"
 
 cat <<END
 
 adapter   $out/expert (PEFT's files: adapter_config.json, adapter_model.safetensors)
 report    $out/expert/report.html
 
-The same expert on a real Qwen3-0.6B: build with -DEXPERT_BUILD_MISSION_EXPERTS=ON, then
+The same expert on a real Qwen3-0.6B: build with -DEXPERT_BUILD_ALL_EXPERTS=ON, then
   expert-sql-train --model /path/to/Qwen3-0.6B --data rows.jsonl --out runs/sql
 quickstart.sh: done in $((SECONDS - started)) s.
 END

@@ -16,7 +16,8 @@ int main() {
   const Tokenizer tokenizer = Tokenizer::load(model + "/tokenizer.json");
   const auto end = static_cast<std::int32_t>(base.config().eos_token_id.front());
 
-  JsonlReader reader(std::make_unique<FileSource>(rows), rows);
+  FileSource file(rows);
+  JsonlReader reader(file, rows);
   TrainingData data(read_dataset<Sql::chat_template>(reader, tokenizer, end), {.max_seq_length = 512}, 8, 1, rows);
   Trainer<Sql> trainer(device, base, {.optimizer = {.learning_rate = 4e-3}});
   TrainingRun<Sql> run(trainer, data, {.max_steps = 24});

@@ -1,9 +1,11 @@
-// expert-cli: check, tokenize, train, generate, eval, report. Exit codes: 0 ok, 2 refused input, 130/143 interrupted
-// after saving, 1 else.
+// expert-cli: check, validate, plan, ls, scaffold, tokenize, train, generate, eval, report, env, version. Exit codes: 0
+// ok, 2 refused input, 130/143 interrupted after saving, 1 else.
 #include <CLI/CLI.hpp>
 
+#include "cli/about.hpp"
 #include "cli/check.hpp"
 #include "cli/command_line.hpp"
+#include "cli/contract.hpp"
 #include "cli/eval.hpp"
 #include "cli/generate.hpp"
 #include "cli/report.hpp"
@@ -22,14 +24,27 @@ int main(int argc, char** argv) {
   GenerateFlags generate;
   EvalOptions eval;
   ReportOptions report_options;
+  ContractOptions contract;
   const CLI::App* check_command = add_check(app, check);
+  const CLI::App* validate_command = add_validate(app, contract);
+  const CLI::App* plan_command = add_plan(app, contract);
+  const CLI::App* ls_command = add_ls(app);
+  const CLI::App* scaffold_command = add_scaffold(app, contract);
   const CLI::App* tokenize_command = add_tokenize(app, tokenize);
   const CLI::App* train_command = add_train(app, train);
   const CLI::App* generate_command = add_generate(app, generate);
   const CLI::App* eval_command = add_eval(app, eval);
   const CLI::App* report_command = add_report(app, report_options);
+  const CLI::App* env_command = add_env(app);
+  const CLI::App* version_command = add_version(app);
   return run_program(app, argc, argv, [&](Report& report) {
     if (check_command->parsed()) return run_check(check, report);
+    if (validate_command->parsed()) return run_validate(CliExperts{}, contract, report);
+    if (plan_command->parsed()) return run_plan(CliExperts{}, contract, report);
+    if (ls_command->parsed()) return run_ls(CliExperts{}, report);
+    if (scaffold_command->parsed()) return run_scaffold(contract, report);
+    if (env_command->parsed()) return run_env(report);
+    if (version_command->parsed()) return run_version(report);
     if (tokenize_command->parsed()) return run_tokenize(tokenize, report);
     if (train_command->parsed()) return run_train(CliExperts{}, train, report);
     if (generate_command->parsed()) return run_generate(CliExperts{}, generate, report);

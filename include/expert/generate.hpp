@@ -2,7 +2,6 @@
 #pragma once
 #include <algorithm>
 #include <cstdint>
-#include <functional>
 #include <span>
 #include <string>
 #include <vector>
@@ -74,8 +73,11 @@ class Generator {
   using M = typename E::model;
   using T = typename E::compute::type;
   using Plan = GenerationPlan<E>;
-  // Called with (prompt index, ids so far) after each token; false ends that row with StopReason::callback.
-  using OnToken = std::function<bool(std::size_t, std::span<const std::int32_t>)>;
+  // Stands for bool on_token(std::size_t prompt, std::span<const std::int32_t> ids), called after each token with the
+  // ids so far; false ends that row with StopReason::callback.
+  struct GoOn {
+    bool operator()(std::size_t, std::span<const std::int32_t>) const noexcept { return true; }
+  };
 
   // adapter: AdapterLayout<E>::size numbers or null. Throws EXPERT-E310.
   Generator(CpuDevice& device, const Weights<E>& weights, const float* adapter, GeneratorOptions options)
@@ -89,16 +91,14 @@ class Generator {
     context_.rope = make_rope_table<E>(options.context_length, floats(Plan::rope_tables));
     context_.unpacked = at(Plan::unpacked_weights);
     if constexpr (detail::adapts<E>) {
-      if (adapter != nullptr) {
-        std::copy_n(adapter, AdapterLayout<E>::size, floats(Plan::adapter));
-        bind_adapter();
-      }
+      if (adapter != nullptr) bind_adapter(adapter);
     }
   }
   Generator(const Generator&) = delete;
   Generator& operator=(const Generator&) = delete;
 
   // Answers in the order of the prompts. Throws EXPERT-E311 to E313.
+  template <class OnToken = GoOn>
   std::vector<Generated> generate(std::span<const std::vector<std::int32_t>> prompts, const GenerateOptions& options,
                                   const OnToken& on_token = {}) {
     check_options(options);
@@ -158,17 +158,11 @@ class Generator {
       if (id < 0 || id >= M::vocab_size) refuse("token ids below " + std::to_string(M::vocab_size), std::to_string(id));
   }
 
-  void bind_adapter() {
+  // p: the f32 parameters, which are not kept: what is needed of them at full precision are DoRA's scales.
+  void bind_adapter(const float* p) {
     using L = AdapterLayout<E>;
-    const float* p = floats(Plan::adapter);
-    const T* values;
-    if constexpr (std::is_same_v<T, float>) {
-      values = p;
-    } else {
-      T* copy = at(Plan::compute_copy);
-      for (std::int64_t i = 0; i < L::size; ++i) copy[i] = T(p[i]);
-      values = copy;
-    }
+    T* values = at(Plan::adapter);
+    for (std::int64_t i = 0; i < L::size; ++i) values[i] = T(p[i]);
     if constexpr (E::adapter::is_dora) {
       float* square = floats(Plan::dora_weight_square);
       for (std::int64_t l = 0; l < M::num_hidden_layers; ++l)
@@ -272,6 +266,7 @@ class Generator {
     return static_cast<std::int32_t>(id);
   }
 
+  template <class OnToken>
   void decode(std::span<const std::vector<std::int32_t>> prompts, std::size_t first, const GenerateOptions& options,
               const OnToken& on_token, std::span<Generated> results) {
     struct Row {
@@ -290,7 +285,7 @@ class Generator {
       result.ids.push_back(id);
       r.history.push_back(id);
       r.next = id;
-      if (on_token && !on_token(first + static_cast<std::size_t>(r.row), result.ids)) {
+      if (!on_token(first + static_cast<std::size_t>(r.row), result.ids)) {
         result.stop_reason = StopReason::callback;
         return false;
       }

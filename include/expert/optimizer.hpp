@@ -16,6 +16,7 @@
 #include "expert/ops/adamw.hpp"
 #include "expert/ops/global_norm.hpp"
 #include "expert/ops/muon.hpp"
+#include "expert/policy/optimizer.hpp"
 
 namespace expert {
 inline namespace v0 {
@@ -127,11 +128,12 @@ inline void adamw_update(Cpu& cpu, const OptimizerOptions& o, std::int64_t step,
   });
 }
 
-// One step of Muon on a matrix (rows, cols). `scratch` has muon_scratch_floats(rows, cols). The same bits at any thread
-// count.
-inline void muon_update(Cpu& cpu, const OptimizerOptions& o, double momentum, double learning_rate, double clip,
-                        std::int64_t rows, std::int64_t cols, float* parameters, const float* gradients, float* exp_avg,
-                        float* scratch) noexcept {
+// One step of the policy `Optimizer`, which is Muon or like it, on a matrix (rows, cols). `scratch` has
+// muon_scratch_floats(rows, cols). The same bits at any thread count.
+template <OrthogonalisesMatrices Optimizer>
+void muon_update(Cpu& cpu, const OptimizerOptions& o, double learning_rate, double clip, std::int64_t rows,
+                 std::int64_t cols, float* parameters, const float* gradients, float* exp_avg,
+                 float* scratch) noexcept {
   const std::int64_t n = rows * cols, side = std::min(rows, cols);
   float *x = scratch, *next = x + n, *gram = next + n, *polynomial = gram + side * side;
   constexpr std::int64_t piece = std::int64_t{1} << 14;
@@ -140,7 +142,7 @@ inline void muon_update(Cpu& cpu, const OptimizerOptions& o, double momentum, do
       for (std::int64_t j = i * piece; j < std::min(n, (i + 1) * piece); ++j) body(j);
     });
   };
-  const auto beta = static_cast<float>(momentum), scale = static_cast<float>(clip);
+  const auto beta = static_cast<float>(Optimizer::momentum), scale = static_cast<float>(clip);
   in_pieces([&](std::int64_t j) { x[j] = muon_momentum(beta, gradients[j] * scale, exp_avg[j]); });
   const auto inverse = static_cast<float>(1 / (global_norm(cpu, x, n) + muon_epsilon));
   in_pieces([&](std::int64_t j) { x[j] *= inverse; });

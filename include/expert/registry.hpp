@@ -155,7 +155,7 @@ inline std::string expert_type_of(const Json& manifest) {
         ">");
   if (at("/training/config/batch_size")) add("Batch<" + number("/training/config/batch_size") + ">");
   add(flag("/training/config/gradient_checkpointing", "RecomputeLayers", ""));
-  add(spelled("/training/config/optim", {{"adamw", ""}}));
+  add(spelled("/training/config/optim", {{"adamw", ""}, {"muon", "Muon"}}));
   add(spelled("/training/decoding/grammar_type", {{"sql-postgres", "Grammar<SqlPostgres>"},
                                                   {"json", "Grammar<JsonText>"},
                                                   {"typescript", "Grammar<TypeScript>"},

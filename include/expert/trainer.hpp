@@ -170,8 +170,8 @@ class Trainer {
     };
     if constexpr (OrthogonalisesMatrices<typename E::optimizer>) {
       for_each_matrix(adamw, [&](std::int64_t first, std::int64_t rows, std::int64_t cols) {
-        muon_update(cpu_, o, E::optimizer::momentum, learning_rate, clip, rows, cols, parameters() + first,
-                    gradients() + first, first_moment() + first, floats(Plan::muon_scratch));
+        muon_update<typename E::optimizer>(cpu_, o, learning_rate, clip, rows, cols, parameters() + first,
+                                           gradients() + first, first_moment() + first, floats(Plan::muon_scratch));
       });
     } else {
       for_each_group(adamw);

@@ -4,7 +4,6 @@
 #pragma once
 #include <cstdint>
 #include <cstring>
-#include <memory>
 #include <new>
 #include <span>
 #include <string>
@@ -76,14 +75,6 @@ std::vector<Error> check_config(const HfConfig& config, const std::string& file)
 
 namespace detail {
 
-struct AlignedDelete {
-  void operator()(std::byte* p) const noexcept { ::operator delete(p, std::align_val_t{64}); }
-};
-using AlignedBytes = std::unique_ptr<std::byte, AlignedDelete>;
-inline AlignedBytes allocate_aligned(std::int64_t bytes) {
-  return AlignedBytes(static_cast<std::byte*>(::operator new(static_cast<std::size_t>(bytes), std::align_val_t{64})));
-}
-
 // Element i of a tensor of any of the three dtypes, at any alignment.
 inline float element(const TensorView& t, std::int64_t i) {
   if (t.dtype == DType::F32) {
@@ -127,9 +118,9 @@ class Weights {
       : directory_(std::move(directory)), config_(std::move(config)), checkpoint_(std::move(checkpoint)) {}
 
   std::byte* own(std::int64_t bytes) {
-    owned_.push_back(detail::allocate_aligned(bytes));
+    owned_.emplace_back(bytes);
     owned_bytes_ += bytes;
-    return owned_.back().get();
+    return owned_.back().data();
   }
   const T* vector(const std::string& name) {
     const TensorView& t = *checkpoint_.find(name);
@@ -216,7 +207,7 @@ class Weights {
   HfConfig config_;
   Checkpoint checkpoint_;
   ModelView<E> view_;
-  std::vector<detail::AlignedBytes> owned_;
+  std::vector<AlignedBytes> owned_;
   std::int64_t owned_bytes_ = 0;
 };
 

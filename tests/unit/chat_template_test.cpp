@@ -53,7 +53,8 @@ int code_of(F&& f) {
 
 TEST_CASE("recorded conversations have transformers' Qwen3 text and ids, thinking off") {
   const std::string file = (data / "chat.jsonl.gz").string();
-  JsonlReader reader(open_plain_or_gzip(file), file);
+  const auto source = open_plain_or_gzip(file);
+  JsonlReader reader(*source, file);
   int text_differs = 0, ids_differ = 0;
   for (JsonRow row; reader.next(row);) {
     std::vector<Message> messages;

@@ -27,10 +27,10 @@ struct Read {
   std::optional<Error> error;
 };
 
-Read read_all(std::unique_ptr<ByteSource> source, const Limits& limits = default_limits) {
+Read read_all(ByteSource& source, const Limits& limits = default_limits) {
   Read result;
   try {
-    JsonlReader reader(std::move(source), "rows.jsonl", limits);
+    JsonlReader reader(source, "rows.jsonl", limits);
     for (JsonRow row; reader.next(row);) result.rows.push_back(row);
     result.blank = reader.blank_lines();
   } catch (const Error& e) {
@@ -39,11 +39,12 @@ Read read_all(std::unique_ptr<ByteSource> source, const Limits& limits = default
   return result;
 }
 Read read_text(std::string text, const Limits& limits = default_limits) {
-  return read_all(std::make_unique<MemorySource>(std::move(text)), limits);
+  MemorySource source(std::move(text));
+  return read_all(source, limits);
 }
 Read read_gzip(std::string bytes, const Limits& limits = default_limits) {
-  return read_all(std::make_unique<GzipSource>(std::make_unique<MemorySource>(std::move(bytes)), "rows.jsonl.gz"),
-                  limits);
+  GzipSource source(std::make_unique<MemorySource>(std::move(bytes)), "rows.jsonl.gz");
+  return read_all(source, limits);
 }
 
 std::string gzip(const std::string& text) {
@@ -141,8 +142,8 @@ TEST_CASE("the cap of 8 MiB stops a line that never ends", "[jsonl]") {
       REQUIRE(given < (std::int64_t{9} << 20));
       return capacity;
     }
-  };
-  const Read read = read_all(std::make_unique<Endless>());
+  } endless;
+  const Read read = read_all(endless);
   REQUIRE(read.error);
   CHECK(read.error->code() == 250);
 }
@@ -153,10 +154,10 @@ TEST_CASE("gzip and plain files give the same rows, whatever their names", "[jso
     text += "{\"n\": " + std::to_string(i) + ", \"s\": \"\\u00e9 " + std::string(50, 'y') + "\"}\n";
   const TemporaryFile plain("plain.jsonl", text), zipped("rows.jsonl.gz", gzip(text)),
       renamed("renamed.jsonl", gzip(text));
-  const Read expected = read_all(open_plain_or_gzip(plain.path));
+  const Read expected = read_all(*open_plain_or_gzip(plain.path));
   REQUIRE(expected.rows.size() == 5000);
   for (const auto& path : {zipped.path, renamed.path}) {
-    const Read read = read_all(open_plain_or_gzip(path));
+    const Read read = read_all(*open_plain_or_gzip(path));
     REQUIRE(!read.error);
     REQUIRE(read.rows.size() == 5000);
     CHECK(read.rows[4999].value.dump() == expected.rows[4999].value.dump());
@@ -205,7 +206,7 @@ TEST_CASE("E251: bytes after the end of a gzip stream and a name without the con
   CHECK(trailing.error->code() == 251);
   for (const std::string text : {"", "\x1f", "{\"a\": 1}\n"}) {
     const TemporaryFile file("not.jsonl.gz", text);
-    const Read read = read_all(open_plain_or_gzip(file.path));
+    const Read read = read_all(*open_plain_or_gzip(file.path));
     REQUIRE(read.error);
     CHECK(read.error->code() == 251);
   }

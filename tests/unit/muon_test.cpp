@@ -87,7 +87,7 @@ TEST_CASE("one step equals the reference, wide and tall, at every instruction se
         CpuDevice device(threads, isa);
         Cpu cpu = device.cpu();
         std::vector<float> w = start, momentum(start.size()), scratch(static_cast<std::size_t>(2 * (n + side * side)));
-        muon_update(cpu, o, 0.95, 0.01, 0.5, rows, cols, w.data(), g.data(), momentum.data(), scratch.data());
+        muon_update<Muon>(cpu, o, 0.01, 0.5, rows, cols, w.data(), g.data(), momentum.data(), scratch.data());
         for (std::size_t i = 0; i < w.size(); ++i) CHECK(w[i] == Approx(expected[i]).margin(2e-5));
         CHECK(momentum[0] == Approx(0.05 * 0.5 * g[0]));
         if (first.empty()) first = w;
@@ -103,7 +103,7 @@ TEST_CASE("a zero gradient moves nothing but the decay") {
   OptimizerOptions o;
   o.weight_decay = 0;
   std::vector<float> w(12, 2.0f), g(12), momentum(12), scratch(2 * (12 + 9));
-  muon_update(cpu, o, 0.95, 0.1, 1, 3, 4, w.data(), g.data(), momentum.data(), scratch.data());
+  muon_update<Muon>(cpu, o, 0.1, 1, 3, 4, w.data(), g.data(), momentum.data(), scratch.data());
   CHECK(w == std::vector<float>(12, 2.0f));
 }
 

@@ -104,7 +104,8 @@ TokenBatch padded(const TokenBatch& batch) {
 }
 
 Dataset read(const std::string& rows, const Tokenizer& tokenizer) {
-  JsonlReader reader(std::make_unique<MemorySource>(rows), "rows.jsonl");
+  MemorySource source(rows);
+  JsonlReader reader(source, "rows.jsonl");
   return read_dataset<Qwen3Chat>(reader, tokenizer, std::nullopt);
 }
 
@@ -274,7 +275,8 @@ TEST_CASE("rows of ids that are too long are counted with their lines, and filte
   REQUIRE(data.packed().over_long.size() == 1);
   CHECK(data.data().lines[static_cast<std::size_t>(data.packed().over_long[0])] == 2);
   CHECK(data.packed().tokens == 3 + 32 + 3);
-  JsonlReader reader(std::make_unique<MemorySource>(rows), "rows.jsonl");
+  MemorySource source(rows);
+  JsonlReader reader(source, "rows.jsonl");
   const Dataset once =
       read_dataset<Qwen3Chat>(reader, tokenizer, std::nullopt, {}, {.min_length = 10, .deduplicate = true});
   CHECK((once.documents.size() == 3 && once.duplicates == 1 && once.too_short == 0));

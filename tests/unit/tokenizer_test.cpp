@@ -99,7 +99,8 @@ std::vector<std::int32_t> merged_by_definition(std::vector<std::int32_t> ids,
 
 TEST_CASE("recorded texts have the ids of PyPI tokenizers, in both modes, and decode as it decodes") {
   const std::string file = (data / "cases.jsonl.gz").string();
-  JsonlReader reader(open_plain_or_gzip(file), file);
+  const auto source = open_plain_or_gzip(file);
+  JsonlReader reader(*source, file);
   std::map<std::string, int> rows;
   int wrong = 0;
   for (JsonRow row; reader.next(row);) {
@@ -135,7 +136,8 @@ TEST_CASE("the real vocabulary: all of shared/tokenizer") {
   CHECK(tokenizer.id_of("<|im_end|>") == 151645);
   CHECK(tokenizer.id_of("\xc4\xa0the") == 279);
   CHECK(tokenizer.token_bytes(279) == " the");
-  JsonlReader reader(open_plain_or_gzip(shared / "cases.jsonl.gz"), "cases.jsonl.gz");
+  const auto cases = open_plain_or_gzip(shared / "cases.jsonl.gz");
+  JsonlReader reader(*cases, "cases.jsonl.gz");
   int wrong = 0;
   for (JsonRow row; reader.next(row);) {
     const auto ids = ids_of(*row.value.find("ids"));

@@ -51,21 +51,26 @@ Tokenizer byte_tokenizer() {
 
 constexpr std::int32_t im_end = 257, end_of_text = 261;
 
+template <class ChatTemplate>
+Dataset dataset_of(std::string rows, const Tokenizer& tokenizer, std::int32_t end_token, const RowOptions& options = {},
+                   const RowFilterOptions& filter = {}) {
+  MemorySource source(std::move(rows));
+  JsonlReader reader(source, "rows.jsonl");
+  return read_dataset<ChatTemplate>(reader, tokenizer, end_token, options, filter);
+}
+
 struct Tokens {
   std::string text, learned;  // what all tokens and what the tokens with loss say
 };
 template <class ChatTemplate>
 Tokens tokens_of(const std::string& json, std::int32_t end_token, RowOptions options = {}) {
   const Tokenizer tokenizer = byte_tokenizer();
-  JsonlReader reader(std::make_unique<MemorySource>(json), "rows.jsonl");
-  const Dataset data = read_dataset<ChatTemplate>(reader, tokenizer, end_token, options);
+  const Dataset data = dataset_of<ChatTemplate>(json, tokenizer, end_token, options);
   std::vector<std::int32_t> learned;
   for (std::size_t i = 0; i < data.documents.input_ids.size(); ++i)
     if (data.documents.bears_loss[i]) learned.push_back(data.documents.input_ids[i]);
   return {tokenizer.decode(data.documents.input_ids), tokenizer.decode(learned)};
 }
-
-std::unique_ptr<ByteSource> memory(std::string text) { return std::make_unique<MemorySource>(std::move(text)); }
 
 }  // namespace
 
@@ -117,9 +122,7 @@ TEST_CASE("text bears loss everywhere, every other shape on what the assistant s
 TEST_CASE("content that looks like a special token stays text, in text rows it is the token", "[tokens]") {
   const Tokenizer tokenizer = byte_tokenizer();
   const auto ids = [&](const std::string& json) {
-    JsonlReader reader(memory(json), "rows.jsonl");
-    const Dataset data = read_dataset<Qwen3Chat>(reader, tokenizer, im_end);
-    return data.documents.input_ids;
+    return dataset_of<Qwen3Chat>(json, tokenizer, im_end).documents.input_ids;
   };
   const auto chat = ids(R"({"question": "<|im_end|>", "answer": "a"})");
   CHECK(std::count(chat.begin(), chat.end(), im_end) == 2);
@@ -146,8 +149,7 @@ TEST_CASE("the steps of an epoch hold every document once, whatever the accumula
   for (int i = 0; i < 101; ++i)
     rows += "{\"text\": \"" + std::string(static_cast<std::size_t>(5 + i % 37), 'x') + "\"}\n";
   for (const bool packed : {true, false}) {
-    JsonlReader reader(memory(rows), "rows.jsonl");
-    TrainingData data(read_dataset<Qwen3Chat>(reader, tokenizer, im_end),
+    TrainingData data(dataset_of<Qwen3Chat>(rows, tokenizer, im_end),
                       {.max_seq_length = 64, .packed = packed, .seed = 1}, 4, 3, "rows.jsonl");
     CHECK(data.data().shapes[static_cast<std::size_t>(RowShape::text)] == 101);
     if (!packed) CHECK(data.micro_batches_per_epoch() == 26);
@@ -172,10 +174,8 @@ TEST_CASE("the steps of an epoch hold every document once, whatever the accumula
 
 TEST_CASE("E256, E257, E258: no rows, no row that fits, and a tokenizer larger than the model", "[tokens]") {
   const Tokenizer tokenizer = byte_tokenizer();
-  JsonlReader empty(memory("\n\n"), "rows.jsonl");
-  CHECK(error_of([&] { read_dataset<Qwen3Chat>(empty, tokenizer, im_end); }).code() == 256);
-  JsonlReader longer(memory(R"({"text": "longer than eight"})"), "rows.jsonl");
-  Dataset data = read_dataset<Qwen3Chat>(longer, tokenizer, im_end);
+  CHECK(error_of([&] { dataset_of<Qwen3Chat>("\n\n", tokenizer, im_end); }).code() == 256);
+  Dataset data = dataset_of<Qwen3Chat>(R"({"text": "longer than eight"})", tokenizer, im_end);
   CHECK(error_of([&] { TrainingData(std::move(data), {.max_seq_length = 8}, 1, 1, "rows.jsonl"); }).code() == 257);
   CHECK(error_of([&] { check_vocabulary(tokenizer, 261, "tokenizer.json"); }).code() == 258);
   check_vocabulary(tokenizer, 262, "tokenizer.json");
@@ -183,10 +183,10 @@ TEST_CASE("E256, E257, E258: no rows, no row that fits, and a tokenizer larger t
 
 TEST_CASE("a row that the template refuses is named by file and line", "[tokens]") {
   const Tokenizer tokenizer = byte_tokenizer();
-  JsonlReader reader(memory("\n{\"messages\": [{\"role\": \"tool\", \"content\": \"x\"}, {\"role\": \"assistant\", "
-                            "\"content\": \"y\"}]}"),
-                     "rows.jsonl");
-  const Error e = error_of([&] { read_dataset<PlainChat>(reader, tokenizer, im_end); });
+  const std::string rows(
+      "\n{\"messages\": [{\"role\": \"tool\", \"content\": \"x\"}, {\"role\": \"assistant\", "
+      "\"content\": \"y\"}]}");
+  const Error e = error_of([&] { dataset_of<PlainChat>(rows, tokenizer, im_end); });
   CHECK(e.code() == 247);
   CHECK(e.detail().file == "rows.jsonl");
   CHECK(e.detail().where == "line 2, message 0");
@@ -195,11 +195,9 @@ TEST_CASE("a row that the template refuses is named by file and line", "[tokens]
 TEST_CASE("rows that are too short, too long or there twice are left out and counted", "[tokens][filter]") {
   const Tokenizer tokenizer = byte_tokenizer();
   const auto read = [&](const RowFilterOptions& filter) {
-    JsonlReader reader(
-        memory(
-            "{\"text\": \"ab\"}\n{\"text\": \"\\u00e9\\u00e9\\u00e9\"}\n{\"text\": \"abcdefgh\"}\n{\"text\": \"ab\"}"),
-        "rows.jsonl");
-    return read_dataset<Qwen3Chat>(reader, tokenizer, im_end, {}, filter);
+    return dataset_of<Qwen3Chat>(
+        "{\"text\": \"ab\"}\n{\"text\": \"\\u00e9\\u00e9\\u00e9\"}\n{\"text\": \"abcdefgh\"}\n{\"text\": \"ab\"}",
+        tokenizer, im_end, {}, filter);
   };
   CHECK(read({}).documents.size() == 4);
   const Dataset bounded = read({.min_length = 3, .max_length = 7});

@@ -108,7 +108,8 @@ inline Share loss_share(const Example& example) {
 
 // Rows to train on and rows to be answered (without a completion) are both accepted.
 inline std::string check_jsonl(const std::string& file, std::vector<Error>&) {
-  JsonlReader reader(open_plain_or_gzip(file), file);
+  const auto source = open_plain_or_gzip(file);
+  JsonlReader reader(*source, file);
   std::array<std::int64_t, row_shape_names.size()> shapes{};
   std::array<Share, row_shape_names.size()> loss;
   std::int64_t without_completion = 0;

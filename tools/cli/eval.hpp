@@ -112,7 +112,8 @@ inline ExitCode run_eval(const EvalOptions& options, Report& report) {
   std::map<std::string, SqlTally> groups;
   std::optional<RowWriter> writer;
   if (!options.output.empty()) writer.emplace(options.output);
-  JsonlReader reader(open_plain_or_gzip(options.input), options.input);
+  const auto source = open_plain_or_gzip(options.input);
+  JsonlReader reader(*source, options.input);
   for (JsonRow row; (options.limit == 0 || total.rows < options.limit) && reader.next(row);) {
     SqlRow judged = sql_row(row, options.input, names);
     judged.output.insert(0, options.prefix);

@@ -29,7 +29,8 @@ ExitCode generate_expert(const GenerateJob& job, Report& report) {
   if constexpr (!E::tuning::trains_base)
     if (!job.adapter.empty()) adapter = load_adapter<E>(job.adapter);
 
-  JsonlReader reader(open_plain_or_gzip(job.input), job.input);
+  const auto source = open_plain_or_gzip(job.input);
+  JsonlReader reader(*source, job.input);
   std::vector<JsonRow> rows;
   std::vector<std::vector<std::int32_t>> prompts;
   RowOptions ask = job.rows;

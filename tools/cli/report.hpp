@@ -66,7 +66,8 @@ inline Json samples_of(const ReportOptions& options, const RowOptions& rows) {
     if (first_file.empty()) {
       first_file = file;
       std::vector<std::int64_t> all;
-      JsonlReader reader(open_plain_or_gzip(file), file);
+      const auto source = open_plain_or_gzip(file);
+      JsonlReader reader(*source, file);
       for (JsonRow row; reader.next(row);) all.push_back(row.line);
       lines = evenly_spaced(all, options.samples);
     }

@@ -27,7 +27,8 @@ inline void write_report(const std::string& directory, ReportExtras extras = {})
   ReportInput input;
   input.run = read_json(directory + "/run.json", run_file_bytes);
   if (const std::string log = directory + "/metrics.jsonl"; fs::exists(log)) {
-    JsonlReader reader(open_plain_or_gzip(log), log);
+    const auto source = open_plain_or_gzip(log);
+    JsonlReader reader(*source, log);
     for (JsonRow row; reader.next(row);) input.log.push_back(std::move(row.value));
   }
   const std::string samples = directory + "/samples.json";

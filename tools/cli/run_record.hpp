@@ -173,6 +173,8 @@ inline Json usage_record(const std::string& model, const std::string& manifest, 
   return list;
 }
 
+inline std::string library_version() { return joined({version_major, ".", version_minor, ".", version_patch}); }
+
 // What is known before any file but the manifest is read.
 template <class E>
 Json run_record(const Manifest& manifest, const TrainJob& job) {
@@ -187,8 +189,6 @@ Json run_record(const Manifest& manifest, const TrainJob& job) {
   memory.set("tokens_at_once", Plan::max_tokens)
       .set("planned_bytes", Plan::bytes(Plan::max_tokens))
       .set("buffers", std::move(buffers));
-  std::string version = std::to_string(version_major);
-  version.append(".").append(std::to_string(version_minor)).append(".").append(std::to_string(version_patch));
   const BuildInfo& build = build_info();
   return Json::object()
       .set("status", "running")
@@ -201,7 +201,7 @@ Json run_record(const Manifest& manifest, const TrainJob& job) {
                          .set("type", type_name<E>())
                          .set("manifest", utf8_lossy(manifest.file)))
       .set("build", Json::object()
-                        .set("version", version)
+                        .set("version", library_version())
                         .set("git", build.git)
                         .set("compiler", build.compiler)
                         .set("flags", build.flags)

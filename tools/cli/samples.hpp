@@ -60,7 +60,8 @@ inline std::vector<std::int64_t> evenly_spaced(const std::vector<std::int64_t>& 
 // The rows on these lines, in order.
 inline std::vector<JsonRow> rows_on(const std::string& file, const std::vector<std::int64_t>& lines) {
   std::vector<JsonRow> rows;
-  JsonlReader reader(open_plain_or_gzip(file), file);
+  const auto source = open_plain_or_gzip(file);
+  JsonlReader reader(*source, file);
   for (JsonRow row; rows.size() < lines.size() && reader.next(row);)
     if (row.line == lines[rows.size()]) rows.push_back(std::move(row));
   return rows;

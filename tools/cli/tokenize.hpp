@@ -25,7 +25,8 @@ inline CLI::App* add_tokenize(CLI::App& app, TokenizeOptions& options) {
 
 inline ExitCode run_tokenize(const TokenizeOptions& options, Report& report) {
   const Tokenizer tokenizer = Tokenizer::load(options.tokenizer);
-  JsonlReader reader(open_plain_or_gzip(options.input), options.input);
+  const auto source = open_plain_or_gzip(options.input);
+  JsonlReader reader(*source, options.input);
   RowWriter writer(options.output);
   std::int64_t tokens = 0;
   for (JsonRow row; reader.next(row);) {

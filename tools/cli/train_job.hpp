@@ -107,7 +107,8 @@ inline Json dataset_item(const TrainJob& job) {
 template <class E>
 TrainingData read_rows(const std::string& file, const TrainJob& job, const Tokenizer& tokenizer,
                        std::optional<std::int32_t> end, bool training) {
-  JsonlReader reader(open_plain_or_gzip(file), file);
+  const auto source = open_plain_or_gzip(file);
+  JsonlReader reader(*source, file);
   const RowFilterOptions filter = training ? job.filter : RowFilterOptions{};
   return TrainingData(read_dataset<typename E::chat_template>(reader, tokenizer, end, job.rows, filter),
                       {.max_seq_length = E::packing::max_seq_length,

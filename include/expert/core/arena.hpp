@@ -27,6 +27,21 @@ constexpr std::int64_t aligned(std::int64_t bytes) {
   return (bytes + arena_alignment - 1) / arena_alignment * arena_alignment;
 }
 
+// One block of uninitialised memory, from the C++ heap and aligned as a region is.
+class AlignedBytes {
+ public:
+  explicit AlignedBytes(std::int64_t bytes)
+      : data_(static_cast<std::byte*>(::operator new(static_cast<std::size_t>(bytes), alignment))) {}
+  AlignedBytes(AlignedBytes&& other) noexcept : data_(std::exchange(other.data_, nullptr)) {}
+  AlignedBytes& operator=(AlignedBytes&&) = delete;
+  ~AlignedBytes() { ::operator delete(data_, alignment); }
+  std::byte* data() const noexcept { return data_; }
+
+ private:
+  static constexpr auto alignment = std::align_val_t{arena_alignment};
+  std::byte* data_;
+};
+
 // Sum of the regions as the arena lays them out.
 constexpr std::int64_t total_bytes(std::span<const Region> regions) {
   std::int64_t bytes = 0;

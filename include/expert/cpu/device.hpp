@@ -2,9 +2,8 @@
 // need.
 #pragma once
 #include <cstdint>
-#include <memory>
-#include <new>
 
+#include "expert/core/arena.hpp"
 #include "expert/core/threads.hpp"
 #include "expert/cpu/isa.hpp"
 
@@ -32,23 +31,19 @@ struct Cpu {
 class CpuDevice {
  public:
   explicit CpuDevice(int threads, Isa isa = best_isa())
-      : isa_(require_supported(isa)),
-        pool_(threads),
-        workspace_(static_cast<float*>(
-            ::operator new(static_cast<std::size_t>(workspace_bytes(threads)), std::align_val_t{64}))) {}
+      : isa_(require_supported(isa)), pool_(threads), workspace_(workspace_bytes(threads)) {}
 
-  Cpu cpu() noexcept { return {&pool_, isa_, workspace_.get(), pool_.size() * workspace_floats_per_thread}; }
+  Cpu cpu() noexcept {
+    return {&pool_, isa_, reinterpret_cast<float*>(workspace_.data()), pool_.size() * workspace_floats_per_thread};
+  }
   static constexpr std::int64_t workspace_bytes(int threads) {
     return threads * workspace_floats_per_thread * std::int64_t{sizeof(float)};
   }
 
  private:
-  struct Release {
-    void operator()(float* p) const noexcept { ::operator delete(p, std::align_val_t{64}); }
-  };
   Isa isa_;
   ThreadPool pool_;
-  std::unique_ptr<float, Release> workspace_;
+  AlignedBytes workspace_;
 };
 
 }  // namespace v0

@@ -3,10 +3,10 @@
 #pragma once
 #include <cstdint>
 #include <string>
-#include <unordered_set>
 
 #include "expert/core/join.hpp"
 #include "expert/core/random.hpp"
+#include "expert/core/text_index.hpp"
 #include "expert/data/shapes.hpp"
 
 namespace expert {
@@ -34,7 +34,7 @@ class RowFilter {
     const bool is_text = example.shape != RowShape::input_ids;  // ids have no characters to count
     if (is_text && length < options_.min_length) return ++too_short_, false;
     if (options_.max_length > 0 && length > options_.max_length) return ++too_long_, false;
-    if (options_.deduplicate && !seen_.insert(key_of(example)).second) return ++duplicates_, false;
+    if (options_.deduplicate && !seen_.insert(key_of(example), 0)) return ++duplicates_, false;
     if (example.shape == RowShape::question_answer && example.segments.front().role == "system" &&
         double{random_.uniform(index)} >= options_.schema_injection_prob) {
       example.segments.erase(example.segments.begin());
@@ -60,7 +60,7 @@ class RowFilter {
 
   RowFilterOptions options_;
   RandomStream random_;
-  std::unordered_set<std::string> seen_;
+  TextIndex seen_;
   std::uint64_t rows_ = 0;
   std::int64_t too_short_ = 0, too_long_ = 0, duplicates_ = 0, without_schema_ = 0;
 };

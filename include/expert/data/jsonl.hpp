@@ -1,10 +1,8 @@
 // JSON lines (RFC 8259 objects, one per line) -> rows with their line numbers, one at a time.
 #pragma once
 #include <cstdint>
-#include <memory>
 #include <string>
 #include <string_view>
-#include <utility>
 
 #include "expert/core/error.hpp"
 #include "expert/core/limits.hpp"
@@ -28,8 +26,9 @@ struct JsonRow {
 // are skipped and counted. Whatever is wrong with a line throws Error 25x with the file and the line.
 class JsonlReader {
  public:
-  JsonlReader(std::unique_ptr<ByteSource> source, const std::string& file, const Limits& limits = default_limits)
-      : lines_(std::move(source), file, limits), limits_(limits) {}
+  // The source must outlive the reader; `file` is what errors call it.
+  JsonlReader(ByteSource& source, const std::string& file, const Limits& limits = default_limits)
+      : lines_(source, file, limits), limits_(limits) {}
 
   // The next row; false at the end of the file.
   bool next(JsonRow& row) {

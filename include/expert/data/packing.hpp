@@ -2,12 +2,12 @@
 #pragma once
 #include <algorithm>
 #include <cstdint>
-#include <numeric>
 #include <span>
 #include <vector>
 
 #include "expert/core/batch.hpp"
 #include "expert/core/random.hpp"
+#include "expert/core/sort.hpp"
 
 namespace expert {
 inline namespace v0 {
@@ -118,8 +118,7 @@ inline PackedRows pack(const Documents& documents, const PackingOptions& options
 
   std::vector<std::vector<std::int64_t>> rows;
   if (options.packed) {
-    std::stable_sort(order.begin(), order.end(),
-                     [&](std::int64_t a, std::int64_t b) { return documents.length(a) > documents.length(b); });
+    sort_list(order, [&](std::int64_t a, std::int64_t b) { return documents.length(a) > documents.length(b); });
     detail::FreeSpace space(options.max_seq_length);
     for (const std::int64_t d : order) {
       const std::int64_t n = documents.length(d);
@@ -137,7 +136,7 @@ inline PackedRows pack(const Documents& documents, const PackingOptions& options
   }
 
   std::vector<std::int64_t> row_order(rows.size());
-  std::iota(row_order.begin(), row_order.end(), std::int64_t{0});
+  for (std::size_t i = 0; i < row_order.size(); ++i) row_order[i] = static_cast<std::int64_t>(i);
   if (options.shuffled) detail::shuffle(row_order, options.seed, epoch, 1);
   out.rows.reserve(rows.size());
   for (const std::int64_t row : row_order) out.rows.push_back(std::move(rows[static_cast<std::size_t>(row)]));

@@ -6,7 +6,6 @@
 #include <cerrno>
 #include <cstdint>
 #include <cstring>
-#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -67,8 +66,9 @@ class MemorySource final : public ByteSource {
 // needs no "\n". Memory: one line of at most limits.jsonl_line_bytes, whatever the stream expands to.
 class LineReader {
  public:
-  LineReader(std::unique_ptr<ByteSource> source, std::string file, const Limits& limits = default_limits)
-      : source_(std::move(source)), file_(std::move(file)), limit_(static_cast<std::size_t>(limits.jsonl_line_bytes)) {}
+  // The source must outlive the reader; `file` is what errors call it.
+  LineReader(ByteSource& source, std::string file, const Limits& limits = default_limits)
+      : source_(&source), file_(std::move(file)), limit_(static_cast<std::size_t>(limits.jsonl_line_bytes)) {}
 
   // The next line, valid until the next call; false at the end.
   bool next(std::string_view& line) {
@@ -110,7 +110,7 @@ class LineReader {
                                 .fix = "Write one row per line, or leave this row out"});
   }
 
-  std::unique_ptr<ByteSource> source_;
+  ByteSource* source_;
   std::string file_;
   std::size_t limit_;
   std::string buffer_, line_;

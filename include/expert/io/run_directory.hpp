@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "expert/core/error.hpp"
+#include "expert/core/sort.hpp"
 #include "expert/io/atomic_file.hpp"
 #include "expert/io/files.hpp"
 #include "expert/io/sha256.hpp"
@@ -177,7 +178,7 @@ class RunDirectory {
     std::vector<std::int64_t> steps;
     for (const std::string& name : names_in(path_))
       if (const std::int64_t step = detail::step_of(name); step >= 0) steps.push_back(step);
-    std::sort(steps.begin(), steps.end());
+    sort_list(steps, [](std::int64_t a, std::int64_t b) { return a < b; });
     return steps;
   }
   // For a new run. Throws E272.
@@ -273,8 +274,7 @@ class RunDirectory {
       const bool known = std::find(verified_.begin(), verified_.end(), step) != verified_.end();
       return step == newest ? 3 : step == best_step ? 2 : known ? 1 : 0;
     };
-    std::sort(found.begin(), found.end(),
-              [&](std::int64_t a, std::int64_t b) { return rank(a) != rank(b) ? rank(a) > rank(b) : a > b; });
+    sort_list(found, [&](std::int64_t a, std::int64_t b) { return rank(a) != rank(b) ? rank(a) > rank(b) : a > b; });
     const auto keep = static_cast<std::size_t>(std::max<std::int64_t>(2, total_limit));
     for (std::size_t i = keep; i < found.size(); ++i) {
       const std::string doomed = hidden_name(found[i], ".old");  // a kill while it is emptied leaves no half of it

@@ -72,20 +72,18 @@ struct TensorView {
   // A copy as float from F32, BF16, F16 (exact) or F64 (rounded). Throws E229 on other dtypes.
   std::vector<float> to_f32() const {
     std::vector<float> out(static_cast<std::size_t>(elements()));
-    const auto convert = [&](auto from) { std::copy(from.begin(), from.end(), out.begin()); };
     switch (dtype) {
       case DType::F32:
-        convert(as<float>());
+        copy_to<float>(out);
         break;
       case DType::BF16:
-        convert(as<bf16>());
+        copy_to<bf16>(out);
         break;
       case DType::F16:
-        convert(as<f16>());
+        copy_to<f16>(out);
         break;
       case DType::F64:
-        std::transform(as<double>().begin(), as<double>().end(), out.begin(),
-                       [](double x) { return static_cast<float>(x); });
+        copy_to<double>(out);
         break;
       default:
         wrong_type("one of F32, BF16, F16, F64");
@@ -94,6 +92,11 @@ struct TensorView {
   }
 
  private:
+  template <class T>
+  void copy_to(std::vector<float>& out) const {
+    const auto* from = reinterpret_cast<const T*>(data);
+    for (std::size_t i = 0; i < out.size(); ++i) out[i] = static_cast<float>(from[i]);
+  }
   [[noreturn]] void wrong_type(std::string expected) const {
     throw Error(tensor_type, {.file = {},
                               .where = "tensor " + expert::quoted(name),

@@ -1,6 +1,5 @@
 // Json: a JSON value as a tree; made by json/json.hpp from text, or in code; written as text by dump().
 #pragma once
-#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <concepts>
@@ -15,6 +14,7 @@
 
 #include "expert/core/error.hpp"
 #include "expert/core/join.hpp"
+#include "expert/core/sort.hpp"
 
 namespace expert {
 inline namespace v0 {
@@ -251,7 +251,7 @@ struct JsonObject {
     index.reserve(members.size());
     for (const JsonMember& member : members)
       index.push_back({prefix_of(member.first), static_cast<std::uint32_t>(index.size())});
-    std::sort(index.data(), index.data() + index.size(), [&](const Entry& a, const Entry& b) {
+    sort_list(index, [&](const Entry& a, const Entry& b) {
       if (a.prefix != b.prefix) return a.prefix < b.prefix;
       const int order = members[a.member].first.compare(members[b.member].first);
       return order != 0 ? order < 0 : a.member < b.member;

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <functional>
 #include <limits>
 #include <span>
 
@@ -70,7 +69,7 @@ inline void warp_top_k(std::span<float> logits, std::int64_t top_k, SampleScratc
   if (top_k <= 0 || top_k >= n) return;
   std::copy(logits.begin(), logits.end(), scratch.values);
   float* kth = scratch.values + top_k - 1;
-  std::nth_element(scratch.values, kth, scratch.values + n, std::greater<>());
+  std::nth_element(scratch.values, kth, scratch.values + n, [](float a, float b) { return a > b; });
   for (float& x : logits)
     if (x < *kth) x = removed;
 }

@@ -199,7 +199,6 @@ template <class E>
 struct GenerationPlan {
   enum : std::size_t {
     adapter,
-    compute_copy,
     dora_norm,
     dora_scale,
     dora_weight_square,
@@ -243,8 +242,7 @@ struct GenerationPlan {
     const std::int64_t T = tokens, n = S::adapts && with_adapter ? AdapterLayout<E>::size : 0;
     const std::int64_t outputs = dora && with_adapter ? AdapterLayout<E>::layer_outputs * L * f : 0;
     std::array<Region, count> r{};
-    r[adapter] = {"adapter (f32)", n * f};
-    r[compute_copy] = {"adapter in the compute type", t == f ? 0 : n * t};
+    r[adapter] = {"adapter in the compute type", n * t};
     r[dora_norm] = {"DoRA norms", outputs};
     r[dora_scale] = {"DoRA scales", outputs};
     r[dora_weight_square] = {"DoRA row squares of W", outputs};

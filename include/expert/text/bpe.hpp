@@ -7,12 +7,10 @@
 #include <array>
 #include <bit>
 #include <cstdint>
-#include <cstring>
-#include <functional>
 #include <string_view>
 #include <vector>
 
-#include "expert/core/config.hpp"
+#include "expert/core/text_index.hpp"
 
 namespace expert {
 inline namespace v0 {
@@ -58,17 +56,13 @@ class Bpe {
   }
 
   // Whole pieces that are one token: `bytes` -> `id`, found without merging.
-  void reset_words(std::size_t words) { words_.assign(std::bit_ceil(words * 2 + 2), {}); }
-  void add_word(std::string_view bytes, std::int32_t id) {
-    std::size_t i = hash_of(bytes) & (words_.size() - 1);
-    while (words_[i].id >= 0) i = (i + 1) & (words_.size() - 1);
-    words_[i] = {bytes, id};
-  }
+  void reset_words() { words_.clear(); }
+  void add_word(std::string_view bytes, std::int32_t id) { words_.insert(bytes, id); }
 
   // Appends the ids of one piece. `bytes` is shorter than 2^31.
   void encode(std::string_view bytes, BpeScratch& scratch, std::vector<std::int32_t>& ids) const {
     if (bytes.size() == 1) return ids.push_back(byte_id(bytes[0]));
-    if (const std::int32_t id = word_id(bytes); id >= 0) return ids.push_back(id);
+    if (const std::int32_t id = words_.find(bytes); id >= 0) return ids.push_back(id);
     if (bytes.size() <= scanned)
       merge_by_scan(bytes, ids);
     else
@@ -87,43 +81,17 @@ class Bpe {
     std::uint64_t key = 0;
     std::uint32_t rank = no_rank;
   };
-  struct Word {
-    std::string_view bytes;
-    std::int32_t id = -1;
-  };
   static constexpr std::size_t scanned = 128;  // bytes; up to here the scan is as fast as the lists
 
   static std::uint64_t key_of(std::int32_t left, std::int32_t right) {
     return std::uint64_t{static_cast<std::uint32_t>(left)} << 32 | static_cast<std::uint32_t>(right);
   }
-  static std::uint64_t mix(std::uint64_t x) {  // the finaliser of splitmix64: one bit changes half of the others
-    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
-    x = (x ^ x >> 27) * 0x94d049bb133111ebu;
-    return x ^ x >> 31;
-  }
   std::size_t slot_of(std::uint64_t key) const {
-    std::size_t i = mix(key) & (table_.size() - 1);
+    std::size_t i = mix_bits(key) & (table_.size() - 1);
     while (table_[i].rank != no_rank && table_[i].key != key) i = (i + 1) & (table_.size() - 1);
     return i;
   }
-  static std::uint64_t hash_of(std::string_view bytes) {
-    std::uint64_t h = bytes.size(), x = 0;
-    const char* p = bytes.data();
-    std::size_t n = bytes.size();
-    for (; n > 8; n -= 8, p += 8) {
-      std::memcpy(&x, p, 8);
-      h = mix(h ^ x);
-    }
-    x = 0;
-    std::memcpy(&x, p, n);
-    return mix(h ^ x);
-  }
   std::int32_t byte_id(char c) const { return byte_ids_[static_cast<unsigned char>(c)]; }
-  std::int32_t word_id(std::string_view bytes) const {
-    std::size_t i = hash_of(bytes) & (words_.size() - 1);
-    while (words_[i].id >= 0 && words_[i].bytes != bytes) i = (i + 1) & (words_.size() - 1);
-    return words_[i].id;
-  }
   std::uint32_t rank_of(std::int32_t left, std::int32_t right) const {
     return table_[slot_of(key_of(left, right))].rank;
   }
@@ -162,6 +130,7 @@ class Bpe {
     w.lists.resize(results_.size());
     w.filled.resize(results_.size() / 64 + 1);
     w.nodes.clear();
+    const auto later = [](std::uint64_t a, std::uint64_t b) { return a > b; };
     std::uint32_t rank = 0;  // that is being merged
     bool started = false;
     const auto push = [&](std::uint32_t i) {
@@ -170,7 +139,7 @@ class Bpe {
       if (s.rank == no_rank) return;
       if (started && s.rank <= rank) {
         w.early.push_back(std::uint64_t{s.rank} << 32 | i);
-        std::push_heap(w.early.begin(), w.early.end(), std::greater<>());
+        std::push_heap(w.early.begin(), w.early.end(), later);
         return;
       }
       std::uint64_t& word = w.filled[s.rank / 64];
@@ -213,7 +182,7 @@ class Bpe {
           continue;
         }
         const std::uint64_t top = w.early.front();
-        std::pop_heap(w.early.begin(), w.early.end(), std::greater<>());
+        std::pop_heap(w.early.begin(), w.early.end(), later);
         w.early.pop_back();
         merge_at(static_cast<std::uint32_t>(top), static_cast<std::uint32_t>(top >> 32));
       }
@@ -224,7 +193,7 @@ class Bpe {
   std::array<std::int32_t, 256> byte_ids_{};
   std::vector<std::int32_t> results_;  // by rank
   std::vector<Merge> table_{1};
-  std::vector<Word> words_{1};
+  TextIndex words_;
 };
 
 }  // namespace v0

@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
-#include <iterator>
 #include <optional>
 #include <span>
 #include <string>
@@ -222,7 +221,7 @@ inline ChatIds encode_parts(const Tokenizer& tokenizer, std::span<const ChatPart
     }
     const auto in_markup = [&](std::size_t from, std::size_t to) {
       const auto next = std::upper_bound(markup.begin(), markup.end(), std::pair(from, std::string::npos));
-      return next != markup.begin() && to <= std::prev(next)->second;
+      return next != markup.begin() && to <= (next - 1)->second;
     };
     tokenizer.append(text, in_markup, out.ids);
     if (end) out.ids.push_back(*end_token);

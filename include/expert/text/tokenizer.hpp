@@ -102,10 +102,8 @@ class Tokenizer {
   }
   // By the spelling of the file: ordinary tokens in GPT-2's byte alphabet ("Ġthe"), added tokens as their content.
   std::optional<std::int32_t> id_of(std::string_view token) const {
-    const auto found = std::lower_bound(spellings_.begin(), spellings_.end(), token,
-                                        [](const auto& entry, std::string_view t) { return entry.first < t; });
-    if (found == spellings_.end() || found->first != token) return std::nullopt;
-    return found->second;
+    const std::int32_t id = spellings_.find(token);
+    return id >= 0 ? std::optional(id) : std::nullopt;
   }
   bool is_special(std::int32_t id) const { return id >= 0 && id < size() && special_[static_cast<std::size_t>(id)]; }
   // The special token with just this content that is found in text as it came, or nothing.
@@ -140,9 +138,8 @@ class Tokenizer {
         byte_ids[static_cast<unsigned char>(token.bytes[0])] = static_cast<std::int32_t>(i);
       bytes_.insert(bytes_.end(), token.bytes.begin(), token.bytes.end());
       begin_.push_back(bytes_.size());
-      spellings_.emplace_back(std::move(file.tokens[i]), static_cast<std::int32_t>(i));
+      spellings_.insert(file.tokens[i], static_cast<std::int32_t>(i));
     }
-    std::sort(spellings_.begin(), spellings_.end());
     special_.resize(n);
     std::vector<AddedToken> raw, normalized;
     for (const AddedToken& token : added_tokens_) {
@@ -159,7 +156,7 @@ class Tokenizer {
 
   // A piece that is a token needs no merging where merging would give that token, or where the file says so.
   void fill_words(const std::vector<bool>& exact, bool ignore_merges) {
-    bpe_.reset_words(exact.size());
+    bpe_.reset_words();
     BpeScratch scratch;
     std::vector<std::int32_t> ids;
     for (std::size_t i = 0; i < exact.size(); ++i) {
@@ -192,10 +189,10 @@ class Tokenizer {
   bool normalize_;
   std::vector<AddedToken> added_tokens_;
   AddedTokenMatcher raw_tokens_, normalized_tokens_;
-  std::vector<char> bytes_;                                      // of all tokens, one after the other
-  std::vector<std::size_t> begin_;                               // (size + 1): where each token's bytes start
-  std::vector<bool> special_;                                    // (size)
-  std::vector<std::pair<std::string, std::int32_t>> spellings_;  // sorted
+  std::vector<char> bytes_;         // of all tokens, one after the other
+  std::vector<std::size_t> begin_;  // (size + 1): where each token's bytes start
+  std::vector<bool> special_;       // (size)
+  TextIndex spellings_;
   Bpe bpe_;
 };
 

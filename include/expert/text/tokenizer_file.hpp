@@ -5,11 +5,13 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
 #include "expert/core/error.hpp"
+#include "expert/core/join.hpp"
+#include "expert/core/sort.hpp"
+#include "expert/core/text_index.hpp"
 #include "expert/json/json.hpp"
 #include "expert/text/added_tokens.hpp"
 #include "expert/text/normalize.hpp"
@@ -180,7 +182,6 @@ class TokenizerReader {
     const auto n = static_cast<std::int64_t>(members.size());
     result_.tokens.resize(members.size());
     std::vector<bool> used(members.size());
-    ids_.reserve(members.size());
     for (const auto& [token, id] : members) {
       const auto wrong = [&, &token = token, &id = id](std::string expected) {
         fail(tokenizer_vocabulary, "/model/vocab, token " + expert::quoted(token), std::move(expected), id.described(),
@@ -195,7 +196,7 @@ class TokenizerReader {
       if (token.empty()) wrong("a token that is not empty");
       used[at] = true;
       result_.tokens[at] = token;
-      ids_.emplace(token, static_cast<std::int32_t>(at));
+      ids_.insert(token, static_cast<std::int32_t>(at));
     }
     result_.vocabulary = members.size();
     for (unsigned b = 0; b < 256; ++b) {
@@ -213,7 +214,6 @@ class TokenizerReader {
     const auto& items = merges.items();
     result_.merges.reserve(items.size());
     const bool pairs = !items.empty() && items.front().is_array();
-    std::string joined;
     std::vector<std::uint64_t> keys;
     keys.reserve(items.size());
     for (std::size_t i = 0; i < items.size(); ++i) {
@@ -237,18 +237,16 @@ class TokenizerReader {
         right = text.substr(space + 1);
       }
       const auto id = [&](std::string_view token, const char* what) {
-        joined.assign(token);
-        const auto found = ids_.find(joined);
-        if (found == ids_.end())
-          fail(tokenizer_merge, where(), std::string(what) + " in the vocabulary", expert::quoted(token));
-        return found->second;
+        const std::int32_t found = ids_.find(token);
+        if (found < 0) fail(tokenizer_merge, where(), std::string(what) + " in the vocabulary", expert::quoted(token));
+        return found;
       };
       const std::int32_t a = id(left, "a left token"), b = id(right, "a right token");
       const std::string both = std::string(left) + std::string(right);
       result_.merges.push_back({a, b, id(both, "the merged token")});
       keys.push_back(std::uint64_t{static_cast<std::uint32_t>(a)} << 32 | static_cast<std::uint32_t>(b));
     }
-    std::sort(keys.begin(), keys.end());
+    sort_list(keys, [](std::uint64_t a, std::uint64_t b) { return a < b; });
     const auto twice = std::adjacent_find(keys.begin(), keys.end());
     if (twice == keys.end()) return;
     const auto token = [&](std::uint64_t id) { return expert::quoted(result_.tokens[static_cast<std::size_t>(id)]); };
@@ -339,7 +337,7 @@ class TokenizerReader {
     const Json* list = root_.find("added_tokens");
     if (!list || list->is_null()) return;
     if (!list->is_array()) fail(tokenizer_field, "/added_tokens", "an array", list->described());
-    std::unordered_map<std::string, std::size_t> seen;
+    TextIndex seen;
     for (std::size_t i = 0; i < list->items().size(); ++i) {
       const std::string where = "/added_tokens/" + std::to_string(i);
       const Json& item = list->items()[i];
@@ -356,22 +354,22 @@ class TokenizerReader {
       if (token.content.empty()) fail(tokenizer_added_token, where + "/content", "text that is not empty", "\"\"");
       // PyPI tokenizers gives an added token its id in the vocabulary, or else the next free one, whatever the file
       // says. A file that says otherwise would be read differently here and there.
-      const auto known = ids_.find(token.content);
+      const std::int32_t known = ids_.find(token.content);
       const auto next = static_cast<std::int64_t>(result_.tokens.size());
-      const std::int64_t want = known != ids_.end() ? known->second : next;
+      const std::int64_t want = known >= 0 ? known : next;
       if (id.as_int() != want)
         fail(tokenizer_added_token, where + "/id",
-             std::to_string(want) + (known != ids_.end() ? ", its id in the vocabulary" : ", the next free id"),
-             id.described(), "Number added tokens behind the vocabulary, in order, without gaps");
+             std::to_string(want) + (known >= 0 ? ", its id in the vocabulary" : ", the next free id"), id.described(),
+             "Number added tokens behind the vocabulary, in order, without gaps");
       token.id = static_cast<std::int32_t>(want);
       if (token.normalized && result_.normalize_nfc) token.content = normalize_nfc(token.content);
-      const auto [first, is_new] = seen.emplace((token.normalized ? "n" : "r") + token.content, i);
-      if (!is_new)
+      const std::string spelling = joined({token.normalized ? "n" : "r", token.content});
+      if (!seen.insert(spelling, static_cast<std::int32_t>(i)))
         fail(tokenizer_added_token, where + "/content", "text that no other added token has",
-             expert::quoted(token.content) + " as in /added_tokens/" + std::to_string(first->second));
+             expert::quoted(token.content) + " as in /added_tokens/" + std::to_string(seen.find(spelling)));
       if (want == next) {
         result_.tokens.push_back(token.content);
-        ids_.emplace(string(item, where, "content"), token.id);
+        ids_.insert(string(item, where, "content"), token.id);
       }
       result_.added_tokens.push_back(std::move(token));
     }
@@ -380,7 +378,7 @@ class TokenizerReader {
   const Json& root_;
   const std::string& file_;
   TokenizerFile result_;
-  std::unordered_map<std::string, std::int32_t> ids_;
+  TextIndex ids_;
 };
 
 }  // namespace detail

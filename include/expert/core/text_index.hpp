@@ -1,0 +1,90 @@
+// Texts -> a number for each, found by the text. Open addressing over one pool of bytes: a lookup touches two cache
+// lines, and one class serves all kinds of texts (std::unordered_map takes 0.1 s to compile).
+#pragma once
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "expert/core/config.hpp"
+
+namespace expert {
+inline namespace v0 {
+
+// The finaliser of splitmix64: one bit of the input changes half of the output's.
+constexpr std::uint64_t mix_bits(std::uint64_t x) {
+  x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
+  x = (x ^ x >> 27) * 0x94d049bb133111ebu;
+  return x ^ x >> 31;
+}
+
+class TextIndex {
+ public:
+  TextIndex() : slots_(2) {}
+
+  void clear() {
+    slots_.assign(2, {});
+    pool_.clear();
+    size_ = 0;
+  }
+  std::size_t size() const { return size_; }
+  // The number of `text`; -1 where it has none.
+  std::int32_t find(std::string_view text) const noexcept { return slots_[slot_of(text)].number; }
+  bool contains(std::string_view text) const noexcept { return find(text) >= 0; }
+
+  // Gives `text`, which is copied and shorter than 4 GiB, a number of 0 or more. False, and nothing changes, where it
+  // has one.
+  bool insert(std::string_view text, std::int32_t number) {
+    if (2 * size_ >= slots_.size()) grow();
+    Slot& slot = slots_[slot_of(text)];
+    if (slot.number >= 0) return false;
+    slot = {pool_.size(), static_cast<std::uint32_t>(text.size()), number};
+    pool_ += text;
+    ++size_;
+    return true;
+  }
+
+ private:
+  struct Slot {
+    std::size_t begin = 0;
+    std::uint32_t size = 0;
+    std::int32_t number = -1;
+  };
+
+  std::string_view text_of(const Slot& slot) const noexcept { return {pool_.data() + slot.begin, slot.size}; }
+  // Where `text` is, or the free slot where it belongs.
+  std::size_t slot_of(std::string_view text) const noexcept {
+    const std::size_t mask = slots_.size() - 1;
+    std::size_t i = hash_of(text) & mask;
+    while (slots_[i].number >= 0 && text_of(slots_[i]) != text) i = (i + 1) & mask;
+    return i;
+  }
+  static std::uint64_t hash_of(std::string_view text) noexcept {
+    std::uint64_t h = text.size(), x = 0;
+    const char* p = text.data();
+    std::size_t n = text.size();
+    for (; n > 8; n -= 8, p += 8) {
+      std::memcpy(&x, p, 8);
+      h = mix_bits(h ^ x);
+    }
+    x = 0;
+    if (n > 0) std::memcpy(&x, p, n);
+    return mix_bits(h ^ x);
+  }
+  void grow() {
+    std::vector<Slot> old(slots_.size() * 2);
+    old.swap(slots_);
+    for (const Slot& slot : old)
+      if (slot.number >= 0) slots_[slot_of(text_of(slot))] = slot;
+  }
+
+  std::vector<Slot> slots_;  // a power of two
+  std::string pool_;
+  std::size_t size_ = 0;
+};
+
+}  // namespace v0
+}  // namespace expert
