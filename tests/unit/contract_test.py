@@ -1,0 +1,131 @@
+#!/usr/bin/env python3
+"""expert-cli ls, plan, validate, scaffold, env, version. Usage: contract_test.py BIN_DIR SOURCE_DIR."""
+import json
+import tempfile
+import unittest
+from pathlib import Path
+
+from cli_test import SOURCE, run
+
+EXPERTS = SOURCE / "experts"
+MANIFESTS = [EXPERTS / f"expert-{name}" / folder / "manifest.json" for name in ("sql", "json", "typescript", "neo4j") for folder in ("", "tiny")]
+
+
+def answer(*arguments):
+    result = run(*arguments, "--json")
+    return result.returncode, json.loads(result.stdout), result.stderr
+
+
+class Contract(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.addCleanup(self.folder.cleanup)
+        self.path = Path(self.folder.name)
+
+    def patched(self, changes):
+        manifest = json.loads(MANIFESTS[0].read_text())
+        for pointer, value in changes.items():
+            at = manifest
+            *path, last = pointer.strip("/").split("/")
+            for key in path:
+                at = at[int(key)] if isinstance(at, list) else at.setdefault(key, {})
+            at[last] = value
+        file = self.path / "manifest.json"
+        file.write_text(json.dumps(manifest))
+        return file
+
+    def test_ls_knows_the_four_experts_on_both_bases(self):
+        code, result, _ = answer("ls")
+        self.assertEqual(code, 0)
+        known = {(row["base_model"], row["grammar"]) for row in result["experts"]}
+        for grammar in ("sql-postgres", "json", "typescript", "cypher"):
+            for base in ("Qwen3-0.6B", "ExpertTiny"):
+                self.assertIn((base, grammar), known)
+        rows = {row["type"]: row for row in result["experts"]}
+        self.assertEqual(len(rows), len(result["experts"]))
+        mission = [row for row in result["experts"] if row["base_model"] == "Qwen3-0.6B"]
+        self.assertEqual({row["trainable_parameters"] for row in mission}, {6451200})
+        self.assertTrue(any(row["compiled"] for row in mission))
+
+    def test_every_manifest_of_the_repository_is_valid(self):
+        for manifest in MANIFESTS:
+            code, result, errors = answer("validate", manifest)
+            self.assertEqual((code, result["problems"]), (0, []), errors)
+            self.assertTrue(any(note.startswith("/perf/vram_mb_overhead: planned") for note in result["notes"]))
+
+    def test_validate_reports_everything_at_once_sorted(self):
+        file = self.patched({"/base_models/0/adapters/0/r": 16, "/training/config/batch_size": 31, "/perf/vram_mb_overhead": 1})
+        code, result, errors = answer("validate", file)
+        self.assertEqual(code, 2)
+        problems = {row["pointer"]: row for row in result["problems"]}
+        self.assertEqual(set(problems), {"/base_models/0/adapters/0/r", "/training/config/batch_size", "/perf/vram_mb_overhead"})
+        self.assertEqual((problems["/base_models/0/adapters/0/r"]["manifest"], problems["/base_models/0/adapters/0/r"]["compiled"]), ("16", "12"))
+        self.assertIn("DoRA<16, 24>", result["compile"])
+        for pointer in problems:
+            self.assertIn(pointer, errors)
+
+    def test_validate_reports_what_is_wrong_alone(self):
+        file = self.patched({"/training/config/learning_rte": 1, "/training/config/epochs": -1, "/name": "../x"})
+        code, result, _ = answer("validate", file)
+        self.assertEqual(code, 2)
+        self.assertEqual([row["pointer"] for row in result["problems"]], ["/name", "/training/config/epochs", "/training/config/learning_rte"])
+        self.assertIn("/training/config/learning_rate", result["problems"][2]["message"])
+
+    def test_validate_compares_recorded_files(self):
+        (self.path / "adapter.safetensors").write_bytes(b"abc")
+        digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        at = "/base_models/0/adapters/0/"
+        good = {at + "path": "adapter.safetensors", at + "size_bytes": 3, at + "sha256": digest}
+        self.assertEqual(answer("validate", self.patched(good))[0], 0)
+        for pointer, value in ((at + "path", "none.safetensors"), (at + "size_bytes", 4), (at + "sha256", "0" * 64)):
+            code, result, _ = answer("validate", self.patched(good | {pointer: value}))
+            self.assertEqual((code, [row["pointer"] for row in result["problems"]]), (2, [pointer]))
+
+    def test_validate_compares_the_base(self):
+        tiny = EXPERTS / "expert-sql/tiny/manifest.json"
+        self.assertEqual(answer("validate", tiny, "--model", EXPERTS / "tiny-base")[0], 0)
+        code, result, _ = answer("validate", MANIFESTS[0], "--model", EXPERTS / "tiny-base")
+        self.assertEqual(code, 2)
+        self.assertTrue(any("/hidden_size" in row["pointer"] for row in result["problems"]))
+
+    def test_plan_adds_up_and_fits(self):
+        for manifest in MANIFESTS:
+            code, result, _ = answer("plan", manifest)
+            self.assertEqual(code, 0)
+            for part in ("training", "generation"):
+                total = sum(-(-buffer["bytes"] // 64) * 64 for buffer in result[part]["buffers"])
+                self.assertEqual(total, result[part]["bytes"])
+            self.assertTrue(result["fits"])
+            self.assertLessEqual(result["training"]["bytes"], result["budget_bytes"])
+            self.assertGreater(result["training_flop_per_token"], 0)
+            self.assertLessEqual(result["generation"]["adapter_overhead_bytes"], 18e6)
+
+    def test_plan_of_the_mission_runs_its_batch_in_parts(self):
+        plan = answer("plan", MANIFESTS[0])[1]["training"]
+        self.assertEqual((plan["batch_size"], plan["max_seq_length"]), (32, 2048))
+        self.assertGreater(plan["bytes_of_whole_batch"], 24 << 30)
+        self.assertEqual(32 % plan["rows_at_once"], 0)
+
+    def test_scaffold_prints_the_type(self):
+        result = run("scaffold", MANIFESTS[0])
+        self.assertEqual(result.returncode, 0, result.stderr)
+        for part in ("#pragma once", "using ExpertSql = Expert<Qwen3_0_6B, RopeNtkByParts<8192, 32768, 8>, DoRA<12, 24>", "Grammar<SqlPostgres>", "KvPersistence"):
+            self.assertIn(part, result.stdout)
+
+    def test_what_is_no_manifest_is_refused(self):
+        for command in ("validate", "plan", "scaffold"):
+            self.assertEqual(run(command, self.path / "none.json").returncode, 2)
+            broken = self.path / "broken.json"
+            broken.write_text("{")
+            self.assertIn("EXPERT-E21", run(command, broken).stderr)
+
+    def test_env_and_version(self):
+        code, result, _ = answer("env")
+        self.assertEqual(code, 0)
+        self.assertIn(result["machine"]["isa"], result["machine"]["usable_isas"])
+        self.assertIn("scalar", result["machine"]["usable_isas"])
+        self.assertRegex(run("version").stdout, r"^expert-cli \d+\.\d+\.\d+ \(")
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)

@@ -1,0 +1,339 @@
+// `ls`, `plan`, `validate` and `scaffold`: what can be said of an expert from its types and its manifest alone.
+#pragma once
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdio>
+#include <filesystem>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "../../experts/expert-json/expert.hpp"
+#include "../../experts/expert-neo4j/expert.hpp"
+#include "../../experts/expert-sql/expert.hpp"
+#include "../../experts/expert-typescript/expert.hpp"
+#include "cli/common.hpp"
+#include "expert/io/hf_config.hpp"
+#include "expert/io/sha256.hpp"
+#include "expert/manifest.hpp"
+#include "expert/plan/cost.hpp"
+#include "expert/plan/memory.hpp"
+#include "expert/registry.hpp"
+#include "expert/weights.hpp"
+
+namespace cli {
+
+// What is known by type: the experts of this repository, and those that this program can also train and run.
+using RepositoryExperts = Registry<SqlExpert<>, TinySqlExpert, JsonExpert<>, TinyJsonExpert, TypeScriptExpert<>,
+                                   TinyTypeScriptExpert, Neo4jExpert<>, TinyNeo4jExpert>;
+
+template <class E, class... Es>
+constexpr bool is_one_of(Registry<Es...>) {
+  return (std::is_same_v<E, Es> || ...);
+}
+template <class... As>
+constexpr auto merged(Registry<As...> all, Registry<>) {
+  return all;
+}
+template <class... As, class B, class... Bs>
+constexpr auto merged(Registry<As...> all, Registry<B, Bs...>) {
+  if constexpr (is_one_of<B>(all))
+    return merged(all, Registry<Bs...>{});
+  else
+    return merged(Registry<As..., B>{}, Registry<Bs...>{});
+}
+template <class Compiled>
+using KnownExperts = decltype(merged(Compiled{}, RepositoryExperts{}));
+
+template <class... Es, class Use>
+void for_each_expert(Registry<Es...>, const Use& use) {
+  (use(std::type_identity<Es>{}), ...);
+}
+
+// ---- ls
+
+template <class E>
+std::string stated_text(std::string_view pointer) {
+  for (const DescribedPolicy& policy : describe<E>())
+    for (const Field& field : policy.fields)
+      if (field.pointer == pointer) return std::string(field.value.text);
+  return {};
+}
+
+inline CLI::App* add_ls(CLI::App& app) {
+  return app.add_subcommand("ls", "Lists the experts that this program knows, and which of them it can train and run");
+}
+
+template <class Compiled>
+ExitCode run_ls(Compiled compiled, Report& report) {
+  Json list = Json::array();
+  for_each_expert(KnownExperts<Compiled>{}, [&]<class E>(std::type_identity<E>) {
+    const bool is_compiled = is_one_of<E>(compiled);
+    Json missing = Json::array();
+    std::string announced;
+    for (const std::string& name : not_built_yet<E>()) {
+      missing.push(Json(name));
+      announced += (announced.empty() ? "; not built yet: " : ", ") + name;
+    }
+    report.say(joined({is_compiled ? "train, generate  " : "contract only    ", type_name<E>(), announced}));
+    list.push(Json::object()
+                  .set("type", type_name<E>())
+                  .set("base_model", stated_text<E>("/base_models/0/name"))
+                  .set("grammar", stated_text<E>("/training/decoding/grammar_type"))
+                  .set("trainable_parameters", trainable_parameters<E>)
+                  .set("compiled", is_compiled)
+                  .set("not_built_yet", std::move(missing)));
+  });
+  report.result().set("experts", std::move(list));
+  return ok;
+}
+
+// ---- plan, validate, scaffold: of one manifest
+
+struct ContractOptions {
+  std::string manifest, model;
+  std::vector<std::string> settings;
+  std::int64_t context_length = 2048;
+};
+
+inline Manifest load_with_settings(const ContractOptions& options) {
+  Manifest manifest = load_manifest(options.manifest);
+  for (const std::string& setting : options.settings) set_value(manifest, setting);
+  return manifest;
+}
+inline CLI::App* with_manifest_options(CLI::App* command, ContractOptions& options) {
+  command->add_option("manifest", options.manifest, "manifest.json of an expert")->required();
+  command->add_option("--set", options.settings, "path=value: a value of the manifest")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  return command;
+}
+
+inline CLI::App* add_plan(CLI::App& app, ContractOptions& options) {
+  CLI::App* command = with_manifest_options(
+      app.add_subcommand("plan", "Bytes by buffer of training and generation, and FLOP per token, from the type alone"),
+      options);
+  command->add_option("--context-length", options.context_length, "tokens of one sequence while generating")
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 20))
+      ->capture_default_str();
+  return command;
+}
+
+template <std::size_t N>
+Json buffers_json(const std::array<Region, N>& regions) {
+  Json list = Json::array();
+  for (const Region& region : regions)
+    if (region.bytes > 0) list.push(Json::object().set("name", region.name).set("bytes", region.bytes));
+  return list;
+}
+
+// Device bytes that the generator gains by the adapter at batch 1: what /perf/vram_mb_overhead bounds.
+template <class E>
+std::int64_t adapter_overhead_bytes(std::int64_t context_length) {
+  using Plan = GenerationPlan<E>;
+  const auto bytes = [&](bool with_adapter) {
+    return total_bytes(Plan::regions(1, context_length, context_length, with_adapter));
+  };
+  return bytes(true) - bytes(false);
+}
+
+inline std::string mib(std::int64_t bytes) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.1f MiB", static_cast<double>(bytes) / (1 << 20));
+  return text;
+}
+
+template <class E>
+void put_plan(const ContractOptions& options, Report& report) {
+  using Training = TrainingPlan<E>;
+  using Generation = GenerationPlan<E>;
+  const auto training = Training::regions(Training::max_tokens);
+  const std::int64_t training_bytes = total_bytes(training), context = options.context_length;
+  constexpr std::int64_t batch_tokens = E::batch::batch_size * E::packing::max_seq_length;
+  const std::int64_t at_once = Training::bytes(batch_tokens);
+  const double flops = training_flops<E>(Training::max_tokens, Training::max_tokens, E::packing::max_seq_length) /
+                       static_cast<double>(Training::max_tokens);
+  report.say("expert: " + type_name<E>());
+  report.say(joined({"training: ", mib(training_bytes), " for ", Training::sub_batch_rows, " of ", E::batch::batch_size,
+                     " rows of ", E::packing::max_seq_length, " tokens at once; budget ", mib(E::budget::bytes),
+                     "; the whole batch at once would take ", mib(at_once)}));
+  for (const Region& region : training)
+    if (region.bytes > 0) {
+      char line[160];
+      std::snprintf(line, sizeof line, "  %14lld  %.*s", static_cast<long long>(region.bytes),
+                    static_cast<int>(region.name.size()), region.name.data());
+      report.say(line);
+    }
+  const auto generation = Generation::regions(1, context, std::min<std::int64_t>(context, 512), true);
+  report.say(joined({"generation: ", mib(total_bytes(generation)), " for one sequence of ", context, " tokens, ",
+                     mib(adapter_overhead_bytes<E>(context)), " of them for the adapter"}));
+  char line[128];
+  std::snprintf(line, sizeof line, "training arithmetic: %.4g FLOP per token where all tokens bear loss", flops);
+  report.say(line);
+  report.result()
+      .set("expert", type_name<E>())
+      .set("trainable_parameters", trainable_parameters<E>)
+      .set("budget_bytes", E::budget::bytes)
+      .set("fits", training_bytes <= E::budget::bytes)
+      .set("training_flop_per_token", flops)
+      .set("training", Json::object()
+                           .set("bytes", training_bytes)
+                           .set("rows_at_once", Training::sub_batch_rows)
+                           .set("batch_size", std::int64_t{E::batch::batch_size})
+                           .set("max_seq_length", std::int64_t{E::packing::max_seq_length})
+                           .set("bytes_of_whole_batch", at_once)
+                           .set("buffers", buffers_json(training)))
+      .set("generation", Json::object()
+                             .set("bytes", total_bytes(generation))
+                             .set("context_length", context)
+                             .set("adapter_overhead_bytes", adapter_overhead_bytes<E>(context))
+                             .set("buffers", buffers_json(generation)));
+}
+
+template <class Compiled>
+ExitCode run_plan(Compiled, const ContractOptions& options, Report& report) {
+  const Manifest manifest = load_with_settings(options);
+  with_expert(KnownExperts<Compiled>{}, manifest,
+              [&]<class E>(std::type_identity<E>) { put_plan<E>(options, report); });
+  return ok;
+}
+
+inline CLI::App* add_validate(CLI::App& app, ContractOptions& options) {
+  CLI::App* command = with_manifest_options(
+      app.add_subcommand("validate",
+                         "Compares a manifest with its schema, its expert and its files: all problems at once"),
+      options);
+  command->add_option("--model", options.model, "Hugging Face directory of the base: its config.json and its hash");
+  return command;
+}
+
+// A path of the manifest, relative to the manifest's folder.
+inline std::filesystem::path beside(const Manifest& manifest, const std::string& path) {
+  return std::filesystem::path(manifest.file).parent_path() / path;
+}
+
+// What the manifest records of a file against the file itself.
+inline void check_recorded_file(const Manifest& manifest, const std::string& at, const std::filesystem::path& file,
+                                std::vector<Problem>& problems) {
+  const Json* sha256 = manifest.find(at + "/sha256");
+  const Json* size = manifest.find(at + "/size_bytes");
+  std::error_code failure;
+  const auto bytes = std::filesystem::file_size(file, failure);
+  if (failure) {
+    problems.push_back({file_unreadable, at + "/path", expert::quoted(file.string()), "a file",
+                        "Write the path relative to the manifest, or remove it"});
+    return;
+  }
+  if (size != nullptr && std::cmp_not_equal(size->as_int(), bytes))
+    problems.push_back({manifest_mismatch, at + "/size_bytes", shown(*size), std::to_string(bytes),
+                        "Use the file that was recorded, or record this one"});
+  if (sha256 != nullptr && !sha256->as_string().empty())
+    if (const std::string found = sha256_file(file); found != sha256->as_string())
+      problems.push_back({manifest_mismatch, at + "/sha256", shown(*sha256), found,
+                          "Use the file that was recorded, or record this one"});
+}
+
+template <class Compiled>
+ExitCode run_validate(Compiled compiled, const ContractOptions& options, Report& report) {
+  Manifest manifest{options.manifest, read_json(options.manifest, default_limits.manifest_bytes), {}};
+  std::vector<Problem> problems = manifest_problems(manifest.json);
+  std::vector<std::string> notes;
+  if (problems.empty()) {
+    for (const std::string& setting : options.settings) set_value(manifest, setting);
+    // The nearest expert's differences; what its stages lack and what its plan says.
+    const auto candidates = compare_all(KnownExperts<Compiled>{}, manifest);
+    const std::size_t chosen = nearest(candidates)->index;
+    std::size_t index = 0;
+    for_each_expert(KnownExperts<Compiled>{}, [&]<class E>(std::type_identity<E>) {
+      if (index++ != chosen) return;
+      report.result().set("expert", type_name<E>());
+      report.say("expert: " + type_name<E>());
+      problems = all_problems<E>(manifest.json);
+      if (!is_one_of<E>(compiled)) notes.push_back("this program knows the type but cannot train or run it");
+      for (const std::string& name : not_built_yet<E>()) notes.push_back("not built yet: " + name);
+      if (const Json* bound = manifest.find("/perf/vram_mb_overhead")) {
+        const auto planned = static_cast<double>(adapter_overhead_bytes<E>(E::packing::max_seq_length)) / 1e6;
+        char text[64];
+        std::snprintf(text, sizeof text, "%.2f", planned);
+        if (planned > bound->as_double())
+          problems.push_back({manifest_mismatch, "/perf/vram_mb_overhead", shown(*bound),
+                              "at least " + std::string(text) + ", which the plan of this type says",
+                              "Raise the bound, or lower the rank"});
+        notes.push_back("/perf/vram_mb_overhead: planned " + std::string(text) + ", declared " + shown(*bound));
+      }
+      if (options.model.empty()) return;
+      const std::string config_file = (std::filesystem::path(options.model) / "config.json").string();
+      for (const Error& e : check_config<E>(read_hf_config(config_file), config_file))
+        problems.push_back({manifest_mismatch, e.detail().file + ": " + e.detail().where, e.detail().got,
+                            e.detail().expected, e.detail().fix, "config.json"});
+      if (const Json* pin = manifest.find("/base_models/0/sha256"); pin != nullptr && !pin->as_string().empty()) {
+        const auto weights = std::filesystem::path(options.model) / "model.safetensors";
+        if (const std::string found = sha256_file(weights); found != pin->as_string())
+          problems.push_back({weights_not_pinned_ones, "/base_models/0/sha256", shown(*pin), found,
+                              "Use the base that the expert was made for, or change the manifest"});
+      } else {
+        notes.push_back("base weights: not pinned (/base_models/0/sha256 is empty)");
+      }
+    });
+    for (const std::string& name : not_built_yet(manifest)) notes.push_back("not built yet: " + name);
+    if (manifest.find("/perf/latency_ms_overhead") != nullptr)
+      notes.push_back("/perf/latency_ms_overhead: not measured here");
+    const std::string adapter = "/base_models/0/adapters/0";
+    if (const Json* path = manifest.find(adapter + "/path"))
+      check_recorded_file(manifest, adapter, beside(manifest, path->as_string()), problems);
+    for (const char* pointer : {"/training/dataset/path", "/training/dataset/validation_path"})
+      if (const Json* path = manifest.find(pointer))
+        if (!std::filesystem::exists(beside(manifest, path->as_string())))
+          notes.push_back(joined({pointer, ": no such file yet: ", beside(manifest, path->as_string()).string()}));
+  }
+  for (const std::string& note : notes) report.say(note);
+  for (const Problem& problem : problems) report.say(as_error(manifest.file, problem).what());
+  Json note_list = Json::array();
+  for (const std::string& note : notes) note_list.push(Json(utf8_lossy(note)));
+  report.result().set("problems", to_json(manifest.file, problems)).set("notes", std::move(note_list));
+  if (!problems.empty()) {
+    report.say(joined({problems.size(), problems.size() == 1 ? " problem. " : " problems. ",
+                       "Edit the manifest, or compile ", expert_type_of(manifest.json)}));
+    report.result().set("compile", expert_type_of(manifest.json));
+    return refused;
+  }
+  report.say(manifest.file + ": ok");
+  return ok;
+}
+
+inline CLI::App* add_scaffold(CLI::App& app, ContractOptions& options) {
+  return with_manifest_options(
+      app.add_subcommand("scaffold", "Prints a header with the C++ type that a manifest asks for"), options);
+}
+
+// "expert-sql" -> "ExpertSql": the alias in the printed header.
+inline std::string alias_of(const std::string& name) {
+  std::string alias;
+  bool upper = true;
+  for (const char c : name) {
+    const bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'), digit = c >= '0' && c <= '9';
+    if (!letter && !(digit && !alias.empty())) {
+      upper = true;
+      continue;
+    }
+    alias += upper && c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
+    upper = false;
+  }
+  return alias.empty() ? "MyExpert" : alias;
+}
+
+inline ExitCode run_scaffold(const ContractOptions& options, Report& report) {
+  const Manifest manifest = load_with_settings(options);
+  const std::string& name = manifest.find("/name")->as_string();
+  const std::string type = expert_type_of(manifest.json), alias = alias_of(name);
+  const std::string header = joined({"// The type that the manifest of ", name, " asks for.\n",
+                                     "#pragma once\n#include <expert/policy/assemble.hpp>\n\n",
+                                     "namespace expert {\ninline namespace v0 {\n\nusing ", alias, " = ", type,
+                                     ";\n\n}  // namespace v0\n}  // namespace expert\n"});
+  report.result().set("alias", alias).set("type", type).set("header", header);
+  if (!report.wants_json()) std::fputs(header.c_str(), stdout);
+  return ok;
+}
+
+}  // namespace cli
