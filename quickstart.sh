@@ -20,7 +20,7 @@ base=experts/tiny-base
 expert=experts/expert-sql/tiny
 out=runs/quickstart
 bin=build/quickstart/bin
-rows=200
+rows=800
 
 say 1 "packages"
 if [ "${1-}" != "--no-install" ]; then tools/install_dependencies.sh quickstart; fi

@@ -65,7 +65,7 @@ def main():
             match = rows[i].get("eval", {}).get("execution_match")
             verdict = {True: "right", False: "wrong"}.get(match, "not measured")
             text = rows[i]["output"].strip().replace("\n", " ")
-            print(f"  {name:<10} {text[:150] or '(nothing)'}   [{verdict}]")
+            print(f"  {name:<10} {text[:220] or '(nothing)'}   [{verdict}]")
 
 
 if __name__ == "__main__":
