@@ -268,7 +268,9 @@ class TrainingRun {
     if (state_.stop_reason == TrainingStop::running && finished()) state_.stop_reason = TrainingStop::finished;
     if (due(options_.save_strategy, options_.save_steps) || (improved && options_.load_best_model_at_end))
       save(callbacks...);
-    if (finished() || !(notify::should_training_stop(callbacks, state_) | ... | false)) return;
+    bool stop = false;
+    ((stop |= notify::should_training_stop(callbacks, state_)), ...);  // all are asked
+    if (finished() || !stop) return;
     state_.stop_reason = TrainingStop::requested;
     save(callbacks...);
   }
