@@ -184,7 +184,7 @@ TEST_CASE("schema and check agree on each case that a schema can express", "[man
   for (const nlohmann::json& row : cases) {
     if (row.contains("text")) continue;  // not a document
     const int code = row.at("code");
-    if (code == manifest_contradiction.number) continue;  // between two fields
+    if (code == manifest_contradiction.number) continue;         // between two fields
     if (row.at("name") == "a rank as a whole double") continue;  // 12.0 is an integer of draft-7, not to valijson
     nlohmann::json patched = manifest;
     const nlohmann::json set = row.value("set", nlohmann::json::object());
