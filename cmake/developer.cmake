@@ -1,5 +1,6 @@
 # Our own programs: tests, tools, benchmarks. A project that includes this one does not come here.
 include(cmake/dependencies.cmake)
+include(cmake/expert_add_expert.cmake)
 option(EXPERT_WERROR "Warnings are errors" ON)
 
 if(NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)

@@ -3,6 +3,7 @@ import tempfile
 import unittest
 from pathlib import Path
 
+import pages
 import rules
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -43,6 +44,12 @@ class ThisTree(unittest.TestCase):
 
     def test_the_flow_page_names_every_header(self):
         self.check(rules.flow_names_every_header)
+
+    def test_generated_pages_are_current(self):
+        for name, make in pages.PAGES.items():
+            with self.subTest(name):
+                page = (ROOT / name).read_text(encoding="utf-8")
+                self.assertEqual(page, make(ROOT), "run tests/structure/pages.py ROOT --write")
 
 
 class BrokenTrees(unittest.TestCase):

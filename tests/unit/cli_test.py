@@ -229,6 +229,25 @@ class Cli(unittest.TestCase):
         self.assertNotEqual(losses[0], losses[1])
         self.assertEqual(losses[1:], [losses[1]] * 3)
 
+    def test_the_manifest_names_the_rows_where_no_flag_does(self):
+        manifest = json.loads(TINY.read_text())
+        dataset = manifest["training"]["dataset"]
+        file = self.path / "manifest.json"
+
+        def train(out):
+            file.write_text(json.dumps(manifest))
+            return run("train", "--model", self.base, "--manifest", file, "--out", self.path / out, "--max-steps", "1", "--samples", "0")
+
+        dataset["path"] = self.rows.name
+        result = train("by_path")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn(f"data: {self.rows} (path, manifest)", result.stderr)
+        self.assertIn("data: 40 rows", result.stderr)
+        dataset["path"] = "none.jsonl"
+        self.refused(train("no_file"), 200, "none.jsonl")
+        del dataset["path"]
+        self.refused(train("no_path"), 401, "--data FILE")
+
     def test_rows_of_ids_are_trained_one_a_row(self):
         rows = self.write("ids.jsonl", "".join(json.dumps({"input_ids": list(range(i, 2 * i + 3)), "labels": [-100] + list(range(i + 1, 2 * i + 3))}) + "\n" for i in range(20)))
         out = self.path / "from_ids"

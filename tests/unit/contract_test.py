@@ -71,6 +71,11 @@ class Contract(unittest.TestCase):
         self.assertEqual([row["pointer"] for row in result["problems"]], ["/name", "/training/config/epochs", "/training/config/learning_rte"])
         self.assertIn("/training/config/learning_rate", result["problems"][2]["message"])
 
+    def test_what_is_wrong_alone_hides_no_mismatch(self):
+        code, result, _ = answer("validate", self.patched({"/training/config/epochs": -1, "/base_models/0/adapters/0/r": 16}))
+        self.assertEqual((code, [row["pointer"] for row in result["problems"]]), (2, ["/base_models/0/adapters/0/r", "/training/config/epochs"]))
+        self.assertEqual(run("validate", self.patched({"/base_models": "Qwen"})).returncode, 2)
+
     def test_validate_compares_recorded_files(self):
         (self.path / "adapter.safetensors").write_bytes(b"abc")
         digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
@@ -112,8 +117,51 @@ class Contract(unittest.TestCase):
         for part in ("#pragma once", "using ExpertSql = Expert<Qwen3_0_6B, RopeNtkByParts<8192, 32768, 8>, DoRA<12, 24>", "Grammar<SqlPostgres>", "KvPersistence"):
             self.assertIn(part, result.stdout)
 
+    def test_migrate_rewrites_an_old_manifest_and_says_what_it_changed(self):
+        old = json.loads(MANIFESTS[0].read_text())
+        del old["schema_version"]
+        old["mood"] = "good"
+        old["base_models"][0]["name"] = "F:\\models\\Qwen3-0.6B"
+        old["base_models"][0]["rope_scaling"] = "yarn-128k"
+        old["training"]["config"] |= {"use_unsloth": True, "torch_compile_mode": "max", "fp16": True}
+        old["training"]["decoding"]["validation_cmd"] = "rm -rf x"
+        file, new = self.path / "old.json", self.path / "new.json"
+        text = json.dumps(old)
+        file.write_text(text)
+        code, result, _ = answer("migrate", file, "--output", new)
+        self.assertEqual((code, result["problems"]), (0, []))
+        self.assertEqual(file.read_text(), text)
+        changed = {row["pointer"] for row in result["changes"]}
+        self.assertEqual(changed, {"/schema_version", "/mood", "/base_models/0/name", "/base_models/0/rope_scaling", "/training/config/use_unsloth",
+                                   "/training/config/torch_compile_mode", "/training/config/fp16", "/training/decoding/validation_cmd"})
+        manifest = json.loads(new.read_text())
+        self.assertEqual((manifest["_mood"], manifest["base_models"][0]["name"]), ("good", "Qwen3-0.6B"))
+        self.assertEqual(answer("validate", new)[0], 0)
+
+    def test_migrate_changes_nothing_that_is_sound(self):
+        for manifest in MANIFESTS:
+            code, result, _ = answer("migrate", manifest)
+            self.assertEqual((code, result["changes"], result["manifest"]), (0, [], json.loads(manifest.read_text())))
+
+    def test_migrate_leaves_what_people_must_decide(self):
+        code, result, _ = answer("migrate", self.patched({"/training/config/method": "dpo"}))
+        self.assertEqual((code, [row["pointer"] for row in result["problems"]]), (2, ["/training/config/method"]))
+
+    def test_inspect(self):
+        base = EXPERTS / "tiny-base"
+        code, result, _ = answer("inspect", base)
+        self.assertEqual((code, result["model"]["vocab_size"], result["tokenizer"]["size"]), (0, 2048, 2048))
+        code, result, _ = answer("inspect", base / "model.safetensors")
+        self.assertEqual((code, result["elements"]), (0, 3672832))
+        record = SOURCE / "tests/peft/adapter"
+        code, result, _ = answer("inspect", record)
+        config = json.loads((record / "adapter_config.json").read_text())
+        self.assertEqual((code, result["adapter"]["r"], sorted(result["adapter"]["target_modules"])), (0, config["r"], sorted(config["target_modules"])))
+        self.assertEqual(run("inspect", self.path).returncode, 2)
+        self.assertEqual(run("inspect", self.path / "none.safetensors").returncode, 2)
+
     def test_what_is_no_manifest_is_refused(self):
-        for command in ("validate", "plan", "scaffold"):
+        for command in ("validate", "plan", "scaffold", "migrate"):
             self.assertEqual(run(command, self.path / "none.json").returncode, 2)
             broken = self.path / "broken.json"
             broken.write_text("{")

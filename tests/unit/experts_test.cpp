@@ -7,7 +7,9 @@
 #include "../../experts/expert-sql/expert.hpp"
 #include "../../experts/expert-typescript/expert.hpp"
 #include "catch.hpp"
+#include "expert/core/join.hpp"
 #include "expert/manifest.hpp"
+#include "expert/plan/memory.hpp"
 
 using namespace expert;
 
@@ -87,6 +89,22 @@ TEST_CASE("the mission's values", "[experts]") {
     CHECK(
         without_comments(*manifest.find("/training/dataset/augmentation")) ==
         R"({"schema_injection_prob":0.85,"table_aliases":true,"comment_stripping":false,"case_normalization":"preserve"})");
+  }
+}
+
+TEST_CASE("the comment of the batch block shows the planned bytes", "[experts]") {
+  using Full = TrainingPlan<SqlExpert<>>;
+  using Tiny = TrainingPlan<TinySqlExpert>;
+  for (const std::string& name : names) {
+    INFO(name);
+    const Manifest full = manifest_of(name), tiny = manifest_of(name, "tiny/");
+    const std::string large = full.find("/training/config/_comment")->as_string();
+    CHECK(large.find(joined(
+              {Full::sub_batch_rows, " rows run at once: ", Full::bytes(Full::max_tokens), " planned"})) != large.npos);
+    CHECK(large.find(joined({"32 at once would take ", Full::bytes(32 * 2048)})) != large.npos);
+    CHECK(
+        tiny.find("/training/config/_comment")->as_string().find(joined({Tiny::bytes(Tiny::max_tokens), " planned"})) !=
+        std::string::npos);
   }
 }
 

@@ -293,6 +293,11 @@ TEST_CASE("what is not built yet is announced by name", "[manifest]") {
     const ManifestField* row = detail::find_field(field.pointer);
     CHECK((row && row->field_class == FieldClass::run_time));
   }
+  for (const std::string_view pointer : manifest_records_not_built) {
+    INFO(pointer);
+    const ManifestField* row = detail::find_field(pointer);
+    CHECK((row && row->field_class == FieldClass::record));
+  }
 }
 
 TEST_CASE("problems as JSON carry pointer, both values, policy and message", "[manifest]") {

@@ -100,6 +100,8 @@ std::string fields_table() {
   const auto built = [](const ManifestField& field) {
     for (const NotBuiltField& row : manifest_fields_not_built)
       if (row.pointer == field.pointer) return " (not built yet)";
+    for (const std::string_view pointer : manifest_records_not_built)
+      if (pointer == field.pointer) return " (not built yet)";
     return "";
   };
   for (const ManifestField& field : manifest_fields)

@@ -14,6 +14,8 @@
 #include "../../experts/expert-sql/expert.hpp"
 #include "../../experts/expert-typescript/expert.hpp"
 #include "cli/common.hpp"
+#include "expert/core/sort.hpp"
+#include "expert/io/atomic_file.hpp"
 #include "expert/io/hf_config.hpp"
 #include "expert/io/sha256.hpp"
 #include "expert/manifest.hpp"
@@ -92,7 +94,7 @@ ExitCode run_ls(Compiled compiled, Report& report) {
 // ---- plan, validate, scaffold: of one manifest
 
 struct ContractOptions {
-  std::string manifest, model;
+  std::string manifest, model, output;
   std::vector<std::string> settings;
   std::int64_t context_length = 2048;
 };
@@ -208,103 +210,134 @@ inline CLI::App* add_validate(CLI::App& app, ContractOptions& options) {
   return command;
 }
 
-// A path of the manifest, relative to the manifest's folder.
-inline std::filesystem::path beside(const Manifest& manifest, const std::string& path) {
-  return std::filesystem::path(manifest.file).parent_path() / path;
-}
+// What `validate` finds: problems make the manifest refused, notes are for people.
+class Validation {
+ public:
+  explicit Validation(Manifest manifest) : manifest_(std::move(manifest)) {}
 
-// What the manifest records of a file against the file itself.
-inline void check_recorded_file(const Manifest& manifest, const std::string& at, const std::filesystem::path& file,
-                                std::vector<Problem>& problems) {
-  const Json* sha256 = manifest.find(at + "/sha256");
-  const Json* size = manifest.find(at + "/size_bytes");
-  std::error_code failure;
-  const auto bytes = std::filesystem::file_size(file, failure);
-  if (failure) {
-    problems.push_back({file_unreadable, at + "/path", expert::quoted(file.string()), "a file",
-                        "Write the path relative to the manifest, or remove it"});
-    return;
+  // On its own and against the type.
+  template <class E>
+  void compare() {
+    problems_ = all_problems<E>(manifest_.json);
+    for (const std::string& name : not_built_yet<E>()) note("not built yet: " + name);
   }
-  if (size != nullptr && std::cmp_not_equal(size->as_int(), bytes))
-    problems.push_back({manifest_mismatch, at + "/size_bytes", shown(*size), std::to_string(bytes),
-                        "Use the file that was recorded, or record this one"});
-  if (sha256 != nullptr && !sha256->as_string().empty())
-    if (const std::string found = sha256_file(file); found != sha256->as_string())
-      problems.push_back({manifest_mismatch, at + "/sha256", shown(*sha256), found,
-                          "Use the file that was recorded, or record this one"});
-}
+  // The rest reads values, so it is for manifests that are sound on their own.
+  template <class E>
+  void check_plan() {
+    const Json* bound = manifest_.find("/perf/vram_mb_overhead");
+    if (bound == nullptr) return;
+    const auto planned = static_cast<double>(adapter_overhead_bytes<E>(E::packing::max_seq_length)) / 1e6;
+    char text[64];
+    std::snprintf(text, sizeof text, "%.2f", planned);
+    note(joined({"/perf/vram_mb_overhead: planned ", text, ", declared ", shown(*bound)}));
+    if (planned > bound->as_double())
+      problem(manifest_mismatch, "/perf/vram_mb_overhead", bound, joined({"at least ", text, ", which the plan says"}),
+              "Raise the bound, or lower the rank");
+  }
+  template <class E>
+  void check_base(const std::string& directory) {
+    const std::filesystem::path base(directory);
+    const std::string config_file = (base / "config.json").string();
+    for (const Error& e : check_config<E>(read_hf_config(config_file), config_file))
+      problems_.push_back({manifest_mismatch, e.detail().file + ": " + e.detail().where, e.detail().got,
+                           e.detail().expected, e.detail().fix, "config.json"});
+    const Json* pin = manifest_.find("/base_models/0/sha256");
+    if (pin == nullptr || pin->as_string().empty())
+      return note("base weights: not pinned (/base_models/0/sha256 is empty)");
+    if (const std::string found = sha256_file(base / "model.safetensors"); found != pin->as_string())
+      problem(weights_not_pinned_ones, "/base_models/0/sha256", pin, found,
+              "Use the base that the expert was made for, or change the manifest");
+  }
+  // Paths are relative to the manifest. A recorded adapter must be there and be the recorded one; rows may come later.
+  void check_files() {
+    for (const std::string& name : not_built_yet(manifest_)) note("not built yet: " + name);
+    if (manifest_.find("/perf/latency_ms_overhead") != nullptr) note("/perf/latency_ms_overhead: not measured here");
+    for (const char* pointer : {"/training/dataset/path", "/training/dataset/validation_path"})
+      if (const Json* path = manifest_.find(pointer); path != nullptr && !std::filesystem::exists(beside(*path)))
+        note(joined({pointer, ": no such file yet: ", beside(*path).string()}));
+    const std::string at = "/base_models/0/adapters/0";
+    const Json* path = manifest_.find(at + "/path");
+    if (path == nullptr) return;
+    std::error_code failure;
+    const auto bytes = std::filesystem::file_size(beside(*path), failure);
+    if (failure)
+      return problem(file_unreadable, at + "/path", path, "a file",
+                     "Write the path relative to the manifest, or remove it");
+    const Json* size = manifest_.find(at + "/size_bytes");
+    if (size != nullptr && std::cmp_not_equal(size->as_int(), bytes))
+      problem(manifest_mismatch, at + "/size_bytes", size, std::to_string(bytes), use_or_record);
+    const Json* sha256 = manifest_.find(at + "/sha256");
+    if (sha256 == nullptr || sha256->as_string().empty()) return;
+    if (const std::string found = sha256_file(beside(*path)); found != sha256->as_string())
+      problem(manifest_mismatch, at + "/sha256", sha256, found, use_or_record);
+  }
 
+  void note(std::string text) { notes_.push_back(std::move(text)); }
+  ExitCode finish(Report& report) {
+    sort_list(problems_, [](const Problem& a, const Problem& b) { return a.pointer < b.pointer; });
+    Json notes = Json::array();
+    for (const std::string& text : notes_) {
+      report.say(text);
+      notes.push(Json(utf8_lossy(text)));
+    }
+    for (const Problem& p : problems_) report.say(as_error(manifest_.file, p).what());
+    report.result().set("problems", to_json(manifest_.file, problems_)).set("notes", std::move(notes));
+    if (problems_.empty()) {
+      report.say(manifest_.file + ": ok");
+      return ok;
+    }
+    const std::string type = expert_type_of(manifest_.json);
+    report.say(joined({problems_.size(), problems_.size() == 1 ? " problem" : " problems",
+                       ". Edit the manifest, or compile ", type}));
+    report.result().set("compile", type);
+    return refused;
+  }
+
+ private:
+  static constexpr const char* use_or_record = "Use the file that was recorded, or record this one";
+
+  std::filesystem::path beside(const Json& path) const {
+    return std::filesystem::path(manifest_.file).parent_path() / path.as_string();
+  }
+  void problem(ErrorCode code, std::string pointer, const Json* value, std::string expected, std::string fix) {
+    problems_.push_back({code, std::move(pointer), shown(*value), std::move(expected), std::move(fix), {}});
+  }
+
+  Manifest manifest_;
+  std::vector<Problem> problems_;
+  std::vector<std::string> notes_;
+};
+
+// Against the known expert with the fewest differences.
 template <class Compiled>
 ExitCode run_validate(Compiled compiled, const ContractOptions& options, Report& report) {
   Manifest manifest{options.manifest, read_json(options.manifest, default_limits.manifest_bytes), {}};
-  std::vector<Problem> problems = manifest_problems(manifest.json);
-  std::vector<std::string> notes;
-  if (problems.empty()) {
+  const bool sound = manifest_problems(manifest.json).empty();
+  if (sound)
     for (const std::string& setting : options.settings) set_value(manifest, setting);
-    // The nearest expert's differences; what its stages lack and what its plan says.
-    const auto candidates = compare_all(KnownExperts<Compiled>{}, manifest);
-    const std::size_t chosen = nearest(candidates)->index;
-    std::size_t index = 0;
-    for_each_expert(KnownExperts<Compiled>{}, [&]<class E>(std::type_identity<E>) {
-      if (index++ != chosen) return;
-      report.result().set("expert", type_name<E>());
-      report.say("expert: " + type_name<E>());
-      problems = all_problems<E>(manifest.json);
-      if (!is_one_of<E>(compiled)) notes.push_back("this program knows the type but cannot train or run it");
-      for (const std::string& name : not_built_yet<E>()) notes.push_back("not built yet: " + name);
-      if (const Json* bound = manifest.find("/perf/vram_mb_overhead")) {
-        const auto planned = static_cast<double>(adapter_overhead_bytes<E>(E::packing::max_seq_length)) / 1e6;
-        char text[64];
-        std::snprintf(text, sizeof text, "%.2f", planned);
-        if (planned > bound->as_double())
-          problems.push_back({manifest_mismatch, "/perf/vram_mb_overhead", shown(*bound),
-                              "at least " + std::string(text) + ", which the plan of this type says",
-                              "Raise the bound, or lower the rank"});
-        notes.push_back("/perf/vram_mb_overhead: planned " + std::string(text) + ", declared " + shown(*bound));
-      }
-      if (options.model.empty()) return;
-      const std::string config_file = (std::filesystem::path(options.model) / "config.json").string();
-      for (const Error& e : check_config<E>(read_hf_config(config_file), config_file))
-        problems.push_back({manifest_mismatch, e.detail().file + ": " + e.detail().where, e.detail().got,
-                            e.detail().expected, e.detail().fix, "config.json"});
-      if (const Json* pin = manifest.find("/base_models/0/sha256"); pin != nullptr && !pin->as_string().empty()) {
-        const auto weights = std::filesystem::path(options.model) / "model.safetensors";
-        if (const std::string found = sha256_file(weights); found != pin->as_string())
-          problems.push_back({weights_not_pinned_ones, "/base_models/0/sha256", shown(*pin), found,
-                              "Use the base that the expert was made for, or change the manifest"});
-      } else {
-        notes.push_back("base weights: not pinned (/base_models/0/sha256 is empty)");
-      }
-    });
-    for (const std::string& name : not_built_yet(manifest)) notes.push_back("not built yet: " + name);
-    if (manifest.find("/perf/latency_ms_overhead") != nullptr)
-      notes.push_back("/perf/latency_ms_overhead: not measured here");
-    const std::string adapter = "/base_models/0/adapters/0";
-    if (const Json* path = manifest.find(adapter + "/path"))
-      check_recorded_file(manifest, adapter, beside(manifest, path->as_string()), problems);
-    for (const char* pointer : {"/training/dataset/path", "/training/dataset/validation_path"})
-      if (const Json* path = manifest.find(pointer))
-        if (!std::filesystem::exists(beside(manifest, path->as_string())))
-          notes.push_back(joined({pointer, ": no such file yet: ", beside(manifest, path->as_string()).string()}));
-  }
-  for (const std::string& note : notes) report.say(note);
-  for (const Problem& problem : problems) report.say(as_error(manifest.file, problem).what());
-  Json note_list = Json::array();
-  for (const std::string& note : notes) note_list.push(Json(utf8_lossy(note)));
-  report.result().set("problems", to_json(manifest.file, problems)).set("notes", std::move(note_list));
-  if (!problems.empty()) {
-    report.say(joined({problems.size(), problems.size() == 1 ? " problem. " : " problems. ",
-                       "Edit the manifest, or compile ", expert_type_of(manifest.json)}));
-    report.result().set("compile", expert_type_of(manifest.json));
-    return refused;
-  }
-  report.say(manifest.file + ": ok");
-  return ok;
+  const auto candidates = compare_all(KnownExperts<Compiled>{}, manifest);
+  const std::size_t chosen = nearest(candidates)->index;
+  Validation validation(std::move(manifest));
+  std::size_t index = 0;
+  for_each_expert(KnownExperts<Compiled>{}, [&]<class E>(std::type_identity<E>) {
+    if (index++ != chosen) return;
+    report.say("expert: " + type_name<E>());
+    report.result().set("expert", type_name<E>());
+    if (!is_one_of<E>(compiled)) validation.note("this program knows the type but cannot train or run it");
+    validation.compare<E>();
+    if (!sound) return;
+    validation.check_plan<E>();
+    if (!options.model.empty()) validation.check_base<E>(options.model);
+    validation.check_files();
+  });
+  return validation.finish(report);
 }
 
 inline CLI::App* add_scaffold(CLI::App& app, ContractOptions& options) {
-  return with_manifest_options(
+  CLI::App* command = with_manifest_options(
       app.add_subcommand("scaffold", "Prints a header with the C++ type that a manifest asks for"), options);
+  command->add_option("--output", options.output, "the header's file; without it, stdout");
+  return command;
 }
 
 // "expert-sql" -> "ExpertSql": the alias in the printed header.
@@ -332,7 +365,13 @@ inline ExitCode run_scaffold(const ContractOptions& options, Report& report) {
                                      "namespace expert {\ninline namespace v0 {\n\nusing ", alias, " = ", type,
                                      ";\n\n}  // namespace v0\n}  // namespace expert\n"});
   report.result().set("alias", alias).set("type", type).set("header", header);
-  if (!report.wants_json()) std::fputs(header.c_str(), stdout);
+  if (!options.output.empty()) {
+    AtomicFile file(options.output);
+    file.write(header);
+    file.commit();
+  } else if (!report.wants_json()) {
+    std::fputs(header.c_str(), stdout);
+  }
   return ok;
 }
 

@@ -48,7 +48,7 @@ inline constexpr std::array train_flags{
 
 inline void add_train_options(CLI::App& command, TrainOptions& options) {
   add_model_options(command, options.model);
-  command.add_option("--data", options.data, "training rows: JSON lines, plain or gzip")->required();
+  command.add_option("--data", options.data, "training rows: JSON lines, plain or gzip; default: the manifest's path");
   command.add_option("--valid", options.valid, "rows for the evaluation loss, in the same form");
   command
       .add_option("--out", options.out, "directory for the adapter (or the model), its checkpoints and metrics.jsonl")
@@ -117,12 +117,27 @@ inline void resolve_evaluation(const TrainOptions& options, const Manifest& mani
   report.say(line + " (" + origin + ") and at the end");
 }
 
+// --data; else the manifest's path, relative to the manifest.
+inline std::string training_rows(const TrainOptions& options, const Manifest& manifest, const Report& report) {
+  if (!options.data.empty()) return options.data;
+  const std::string path = dataset_values(manifest).path;
+  if (path.empty())
+    throw Error(bad_command_line, {.file = manifest.file,
+                                   .where = "/training/dataset/path",
+                                   .expected = "rows to train on",
+                                   .got = "neither --data nor this field",
+                                   .fix = "Give --data FILE"});
+  const std::string file = (std::filesystem::path(manifest.file).parent_path() / path).string();
+  report.say("data: " + file + " (path, " + std::string(manifest.origin("/training/dataset/path")) + ")");
+  return file;
+}
+
 inline TrainJob make_train_job(const TrainOptions& options, const Manifest& manifest, const Report& report) {
   const TrainingValues training = training_values(manifest);
   const DatasetValues dataset = dataset_values(manifest);
   TrainJob job;
   job.model = options.model.model;
-  job.data = options.data;
+  job.data = training_rows(options, manifest, report);
   job.out = options.out;
   job.resume = options.resume;
   job.command = options.command;

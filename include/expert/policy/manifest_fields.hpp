@@ -236,6 +236,7 @@ inline constexpr std::array manifest_fields_not_built{
     NotBuiltField{"/constraints/load_order", ""},
     NotBuiltField{"/constraints/incompatible_with", "[]"},
     NotBuiltField{"/constraints/requires", "[]"},
+    NotBuiltField{"/training/dataset/test_path", "\"\""},
     NotBuiltField{"/training/dataset/streaming", "false"},
     NotBuiltField{"/training/dataset/augmentation/table_aliases", "false"},
     NotBuiltField{"/training/dataset/validation/validate_json", "false"},
@@ -245,6 +246,23 @@ inline constexpr std::array manifest_fields_not_built{
     NotBuiltField{"/evaluation/suite", "\"\""},
     NotBuiltField{"/evaluation/test_cases", "\"\""},
     NotBuiltField{"/evaluation/metrics", "[]"},
+};
+
+// Records that no tool writes or compares yet.
+inline constexpr std::array<std::string_view, 13> manifest_records_not_built{
+    "/perf/latency_ms_overhead",
+    "/training/dataset/preprocessing",
+    "/training/dataset/splits",
+    "/training/dataset/*_distribution",
+    "/training/trained_on",
+    "/training/checkpoint",
+    "/training/packaging_checkpoint",
+    "/training/base_model_version",
+    "/training/quality_score",
+    "/training/alternative_checkpoints",
+    "/quality_metrics",
+    "/integrity/created_at",
+    "/integrity/files",
 };
 
 }  // namespace v0
