@@ -24,9 +24,9 @@ struct RopeHalfSlow {
   static constexpr std::int64_t longest_context(std::int64_t max_position_embeddings) {
     return max_position_embeddings;
   }
-  static float inv_freq(std::span<float> out, double theta, std::int64_t head_dim, std::int64_t context,
-                        std::int64_t max_position_embeddings) {
-    const float scale = RopeDefault::inv_freq(out, theta, head_dim, context, max_position_embeddings);
+  static float inv_freq(std::span<float> out, double theta, std::int64_t head_dim, std::int64_t max_position_embeddings,
+                        std::int64_t context_length) {
+    const float scale = RopeDefault::inv_freq(out, theta, head_dim, max_position_embeddings, context_length);
     for (std::size_t i = out.size() / 2; i < out.size(); ++i) out[i] /= 2;
     return scale;
   }

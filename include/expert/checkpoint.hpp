@@ -232,13 +232,15 @@ inline void read_slices(const std::string& path, const std::string& prefix, cons
   }
 }
 
+// torch's names of AdamW's moments; other rules keep theirs under the same.
+constexpr const char* moment_prefix(std::int64_t i) { return i == 0 ? "exp_avg." : "exp_avg_sq."; }
+
 template <class E>
 std::vector<TensorData> moments_to_write(const Trainer<E>& trainer) {
   std::vector<TensorData> tensors;
-  for (const auto& [prefix, values] : {std::pair<const char*, const float*>{"exp_avg.", trainer.first_moment()},
-                                       {"exp_avg_sq.", trainer.second_moment()}})
-    for (TensorData& tensor : tensors_to_write(Trainer<E>::slices(), values)) {
-      tensor.name.insert(0, prefix);
+  for (std::int64_t i = 0; i < E::optimizer::moments; ++i)
+    for (TensorData& tensor : tensors_to_write(Trainer<E>::slices(), trainer.moment(i))) {
+      tensor.name.insert(0, moment_prefix(i));
       tensors.push_back(std::move(tensor));
     }
   return tensors;
@@ -288,8 +290,8 @@ TrainingState load_checkpoint(const SavedCheckpoint& checkpoint, Trainer<E>& tra
                                      .got = std::to_string(state.global_step)});
   const std::vector<NamedSlice> slices = Trainer<E>::slices();
   detail::read_slices(checkpoint.file(detail::parameters_file<E>()), "", slices, trainer.parameters());
-  detail::read_slices(optimizer_file, "exp_avg.", slices, trainer.first_moment());
-  detail::read_slices(optimizer_file, "exp_avg_sq.", slices, trainer.second_moment());
+  for (std::int64_t i = 0; i < E::optimizer::moments; ++i)
+    detail::read_slices(optimizer_file, detail::moment_prefix(i), slices, trainer.moment(i));
   trainer.restore(state.global_step);
   return state;
 }

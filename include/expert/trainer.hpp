@@ -71,8 +71,7 @@ class Trainer {
                                          .fix = "Set dropout to 0, or compile DoRAWithDropout<r> in place of DoRA<r>"});
     float* p = parameters();
     clear_gradients();
-    std::fill_n(floats(Plan::first_moment), trainable_parameters<E>, 0.0f);
-    std::fill_n(floats(Plan::second_moment), trainable_parameters<E>, 0.0f);
+    for (std::int64_t i = 0; i < E::optimizer::moments; ++i) std::fill_n(moment(i), trainable_parameters<E>, 0.0f);
     if constexpr (E::tuning::trains_base) weights.copy_base(p);
     context_.rope = make_rope_table<E>(E::packing::max_seq_length, floats(Plan::rope_tables));
     context_.unpacked = at(Plan::unpacked_weights);
@@ -95,8 +94,10 @@ class Trainer {
   // parameters_changed().
   float* parameters() const { return floats(Plan::parameters); }
   float* gradients() const { return floats(Plan::gradients); }
-  float* first_moment() const { return floats(Plan::first_moment); }
-  float* second_moment() const { return floats(Plan::second_moment); }
+  // Moment i of E::optimizer::moments.
+  float* moment(std::int64_t i) const { return floats(i == 0 ? Plan::first_moment : Plan::second_moment); }
+  float* first_moment() const { return moment(0); }
+  float* second_moment() const { return moment(1); }
   static std::vector<NamedSlice> slices() {
     if constexpr (E::tuning::trains_base) {
       return BaseLayout<E>::slices();
@@ -168,7 +169,16 @@ class Trainer {
       adamw_update(cpu_, rates, step_, learning_rate, clip, count, parameters() + first, gradients() + first,
                    first_moment() + first, second_moment() + first);
     };
-    if constexpr (OrthogonalisesMatrices<typename E::optimizer>) {
+    if constexpr (slots::UpdatesParameters<typename E::optimizer>) {
+      for_each_group([&](std::int64_t first, std::int64_t count, Group group) {
+        const UpdateStep update{step_, learning_rate, group == Group::not_decayed ? 0 : o.weight_decay, clip};
+        parallel_pieces(cpu_, count, std::int64_t{1} << 14, [&](std::int64_t begin, std::int64_t n) {
+          const std::int64_t at = first + begin;
+          E::optimizer::update(update, n, parameters() + at, gradients() + at, first_moment() + at,
+                               second_moment() + at);
+        });
+      });
+    } else if constexpr (OrthogonalisesMatrices<typename E::optimizer>) {
       for_each_matrix(adamw, [&](std::int64_t first, std::int64_t rows, std::int64_t cols) {
         muon_update<typename E::optimizer>(cpu_, o, learning_rate, clip, rows, cols, parameters() + first,
                                            gradients() + first, first_moment() + first, floats(Plan::muon_scratch));

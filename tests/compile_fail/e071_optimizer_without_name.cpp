@@ -10,6 +10,7 @@ struct Mine {
 #ifndef EXPECT_FAIL
   static constexpr std::string_view optim = "mine";
 #endif
+  static void update(const UpdateStep&, std::int64_t, float*, const float*, float*, float*) noexcept {}
   static constexpr std::array<Field, 0> describe() { return {}; }
 };
 using E = Expert<DoRA<4>, Mine>;

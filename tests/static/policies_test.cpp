@@ -33,6 +33,7 @@ struct Lion {
   using slot = slots::optimizer;
   static constexpr std::string_view optim = "lion";
   static constexpr std::int64_t moments = 1;
+  static void update(const UpdateStep&, std::int64_t, float*, const float*, float*, float*) noexcept {}
   static constexpr auto describe() { return std::array{Field{"/training/config/optim", optim}}; }
 };
 struct MyBase : HfDecoder<96, 3, 6, 3, 32, 160, 515, false> {

@@ -172,7 +172,7 @@ class Reports(unittest.TestCase):
             if name in ("src", "href", "xlink:href", "data", "action", "poster"):
                 self.assertTrue(value.startswith("#"), (name, value))
         for part in ("expert-sql-tiny", "Training", "Samples", "Data", "Memory", "Configuration", "Machine and build", "Use it",
-                     "/training/config/learning_rate", "AdamW first moment (f32)", "all rows have text", "How <many> t4",
+                     "/training/config/learning_rate", "first moment of the optimizer (f32)", "all rows have text", "How <many> t4",
                      f"--adapter {self.out}"):
             self.assertIn(part, page.text)
         self.assertEqual(page.tags.count("article"), 3)

@@ -121,8 +121,8 @@ struct TrainingPlan {
     std::array<Region, count> r{};
     r[parameters] = {"parameters (f32)", n};
     r[gradients] = {"gradients (f32)", n};
-    r[first_moment] = {"AdamW first moment (f32)", n};
-    r[second_moment] = {"AdamW second moment (f32)", n};
+    r[first_moment] = {"first moment of the optimizer (f32)", E::optimizer::moments >= 1 ? n : 0};
+    r[second_moment] = {"second moment of the optimizer (f32)", E::optimizer::moments >= 2 ? n : 0};
     r[muon_scratch] = {"Muon's update of one matrix (f32)",
                        OrthogonalisesMatrices<typename E::optimizer> ? S::muon * f : 0};
     r[compute_copy] = {"parameters in the compute type", t == f ? 0 : trainable_parameters<E> * t};

@@ -1,4 +1,6 @@
-// Policies of slot `optimizer`: the update rule. Its rates and decay are run-time values of the manifest.
+// Policies of slot `optimizer`: the update rule. Its rates and decay are run-time values of the manifest. A rule of
+// your own is a policy with `static void update(const UpdateStep&, n, parameters, gradients, first_moment,
+// second_moment) noexcept`, called for pieces of n parameters; what is not decayed comes with weight_decay 0.
 #pragma once
 #include <cstdint>
 #include <string_view>

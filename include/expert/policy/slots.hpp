@@ -7,6 +7,14 @@ namespace expert {
 inline namespace v0 {
 
 struct NoAdapter;  // the only policy of its slot without a rank: policy/adapter.hpp
+struct AdamW;      // its rule, and that of what has a `momentum`, is in optimizer.hpp
+
+// What an update rule is told beside the arrays.
+struct UpdateStep {
+  std::int64_t step = 1;  // counted from 1
+  double learning_rate = 0, weight_decay = 0;
+  double clip = 1;  // gradients are to be multiplied by it
+};
 
 namespace slots {
 
@@ -223,14 +231,31 @@ struct loss {
 
 template <class P>
 concept HasOptimizerName = requires { P::optim, P::moments; };
+template <class P>
+concept MomentsAreStored = P::moments >= 0 && P::moments <= 2;
+// A rule of one's own: it updates n parameters, and is called for disjoint pieces from several threads at once.
+template <class P>
+concept UpdatesParameters = requires(const UpdateStep& step, std::int64_t n, float* x, const float* gradients) {
+  { P::update(step, n, x, gradients, x, x) } noexcept;
+};
+template <class P>
+concept HasUpdateRule = UpdatesParameters<P> || std::same_as<P, AdamW> || requires { P::momentum; };
 struct optimizer {
   template <class P>
-  static constexpr bool accepts = HasOptimizerName<P>;
+  static constexpr bool accepts = HasOptimizerName<P> && MomentsAreStored<P> && HasUpdateRule<P>;
   template <class P>
   static void explain() {
     static_assert(holds<HasOptimizerName<P>>,
                   "EXPERT-E071: an optimizer policy needs static constexpr optim, its name, and moments, the number of "
                   "f32 states per parameter. Add them.");
+    if constexpr (HasOptimizerName<P>) {
+      static_assert(holds<MomentsAreStored<P>>,
+                    "EXPERT-E078: an optimizer keeps 0, 1 or 2 moments per parameter. Change moments.");
+      static_assert(holds<HasUpdateRule<P>>,
+                    "EXPERT-E079: an optimizer policy needs its rule, `static void update(const UpdateStep&, "
+                    "std::int64_t n, float* parameters, const float* gradients, float* first_moment, float* "
+                    "second_moment) noexcept`. Add it.");
+    }
   }
 };
 
