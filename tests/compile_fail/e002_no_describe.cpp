@@ -8,6 +8,7 @@ struct Mine {
   using slot = slots::optimizer;
   static constexpr std::string_view optim = "mine";
   static constexpr std::int64_t moments = 1;
+  static void update(const UpdateStep&, std::int64_t, float*, const float*, float*, float*) noexcept {}
 #ifndef EXPECT_FAIL
   static constexpr std::array<Field, 0> describe() { return {}; }
 #endif
