@@ -14,6 +14,8 @@
 #include "../../experts/expert-sql/expert.hpp"
 #include "../../experts/expert-typescript/expert.hpp"
 #include "cli/common.hpp"
+#include "cli/model_options.hpp"
+#include "cli/run_record.hpp"
 #include "expert/core/sort.hpp"
 #include "expert/io/atomic_file.hpp"
 #include "expert/io/hf_config.hpp"
@@ -99,16 +101,9 @@ struct ContractOptions {
   std::int64_t context_length = 2048;
 };
 
-inline Manifest load_with_settings(const ContractOptions& options) {
-  Manifest manifest = load_manifest(options.manifest);
-  for (const std::string& setting : options.settings) set_value(manifest, setting);
-  return manifest;
-}
 inline CLI::App* with_manifest_options(CLI::App* command, ContractOptions& options) {
   command->add_option("manifest", options.manifest, "manifest.json of an expert")->required();
-  command->add_option("--set", options.settings, "path=value: a value of the manifest")
-      ->expected(1)
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  add_settings_option(*command, options.settings);
   return command;
 }
 
@@ -120,14 +115,6 @@ inline CLI::App* add_plan(CLI::App& app, ContractOptions& options) {
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 20))
       ->capture_default_str();
   return command;
-}
-
-template <std::size_t N>
-Json buffers_json(const std::array<Region, N>& regions) {
-  Json list = Json::array();
-  for (const Region& region : regions)
-    if (region.bytes > 0) list.push(Json::object().set("name", region.name).set("bytes", region.bytes));
-  return list;
 }
 
 // Device bytes that the generator gains by the adapter at batch 1: what /perf/vram_mb_overhead bounds.
@@ -241,12 +228,14 @@ class Validation {
     for (const Error& e : check_config<E>(read_hf_config(config_file), config_file))
       problems_.push_back({manifest_mismatch, e.detail().file + ": " + e.detail().where, e.detail().got,
                            e.detail().expected, e.detail().fix, "config.json"});
-    const Json* pin = manifest_.find("/base_models/0/sha256");
-    if (pin == nullptr || pin->as_string().empty())
-      return note("base weights: not pinned (/base_models/0/sha256 is empty)");
-    if (const std::string found = sha256_file(base / "model.safetensors"); found != pin->as_string())
-      problem(weights_not_pinned_ones, "/base_models/0/sha256", pin, found,
-              "Use the base that the expert was made for, or change the manifest");
+    if (!is_pinned(manifest_)) note(not_pinned);
+    if (const std::optional<Error> wrong = wrong_weights(directory, manifest_))
+      problems_.push_back({wrong->error_code(),
+                           wrong->detail().where,
+                           shown(*manifest_.find("/base_models/0/sha256")),
+                           wrong->detail().got,
+                           wrong->detail().fix,
+                           {}});
   }
   // Paths are relative to the manifest. A recorded adapter must be there and be the recorded one; rows may come later.
   void check_files() {

@@ -2,6 +2,7 @@
 #pragma once
 #include <CLI/CLI.hpp>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -19,39 +20,51 @@ struct ModelOptions {
   int threads = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
 };
 
+inline void add_settings_option(CLI::App& command, std::vector<std::string>& settings) {
+  command.add_option("--set", settings, "path=value: a value of the manifest, training.config.learning_rate=1e-4")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+}
+
 // A manifest that is named already is the default.
 inline void add_model_options(CLI::App& command, ModelOptions& options) {
   command.add_option("--model", options.model, "Hugging Face directory of the base model")->required();
   CLI::Option* manifest = command.add_option("--manifest", options.manifest, "manifest.json of the expert");
   options.manifest.empty() ? manifest->required() : manifest->capture_default_str();
-  command
-      .add_option("--set", options.settings, "path=value: a value of the manifest, training.config.learning_rate=1e-4")
-      ->expected(1)
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  add_settings_option(command, options.settings);
   command.add_option("--threads", options.threads)->capture_default_str();
 }
 
-inline Manifest load_with_settings(const ModelOptions& options) {
+// Of ModelOptions, or of what else names a manifest and its settings.
+template <class Options>
+Manifest load_with_settings(const Options& options) {
   Manifest manifest = load_manifest(options.manifest);
   for (const std::string& setting : options.settings) set_value(manifest, setting);
   return manifest;
 }
 
-// Throws E403 where /base_models/0/sha256 names other weights; where it is empty, that is said.
-inline void check_pin(const ModelOptions& options, const Manifest& manifest, const Report& report) {
+inline constexpr const char* not_pinned = "base weights: not pinned (/base_models/0/sha256 is empty)";
+inline bool is_pinned(const Manifest& manifest) {
   const Json* pin = manifest.find("/base_models/0/sha256");
-  if (pin == nullptr || pin->as_string().empty()) {
-    report.say("base weights: not pinned (/base_models/0/sha256 is empty)");
-    return;
-  }
-  const auto file = std::filesystem::path(options.model) / "model.safetensors";
+  return pin != nullptr && !pin->as_string().empty();
+}
+// E403 where the manifest pins other weights than the directory's.
+inline std::optional<Error> wrong_weights(const std::string& model, const Manifest& manifest) {
+  if (!is_pinned(manifest)) return std::nullopt;
+  const std::string& pin = manifest.find("/base_models/0/sha256")->as_string();
+  const auto file = std::filesystem::path(model) / "model.safetensors";
   const std::string found = sha256_file(file);
-  if (found != pin->as_string())
-    throw Error(weights_not_pinned_ones, {.file = file.string(),
-                                          .where = "/base_models/0/sha256",
-                                          .expected = pin->as_string(),
-                                          .got = found,
-                                          .fix = "Use the base that the expert was made for, or change the manifest"});
+  if (found == pin) return std::nullopt;
+  return Error(weights_not_pinned_ones, {.file = file.string(),
+                                         .where = "/base_models/0/sha256",
+                                         .expected = pin,
+                                         .got = found,
+                                         .fix = "Use the base that the expert was made for, or change the manifest"});
+}
+// Throws E403; where nothing is pinned, that is said.
+inline void check_pin(const ModelOptions& options, const Manifest& manifest, const Report& report) {
+  if (!is_pinned(manifest)) report.say(not_pinned);
+  if (const std::optional<Error> wrong = wrong_weights(options.model, manifest)) throw *wrong;
 }
 
 // The language of the answers, or an empty text.

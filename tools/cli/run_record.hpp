@@ -175,6 +175,15 @@ inline Json usage_record(const std::string& model, const std::string& manifest, 
 
 inline std::string library_version() { return joined({version_major, ".", version_minor, ".", version_patch}); }
 
+// A plan's buffers that take memory.
+template <std::size_t N>
+Json buffers_json(const std::array<Region, N>& regions) {
+  Json list = Json::array();
+  for (const Region& region : regions)
+    if (region.bytes > 0) list.push(Json::object().set("name", region.name).set("bytes", region.bytes));
+  return list;
+}
+
 // What is known before any file but the manifest is read.
 template <class E>
 Json run_record(const Manifest& manifest, const TrainJob& job) {
@@ -182,13 +191,11 @@ Json run_record(const Manifest& manifest, const TrainJob& job) {
     const Json* value = manifest.find(pointer);
     return value == nullptr ? Json() : *value;
   };
-  Json memory = Json::object(), buffers = Json::array();
+  Json memory = Json::object();
   using Plan = TrainingPlan<E>;
-  for (const Region& region : Plan::regions(Plan::max_tokens))
-    if (region.bytes > 0) buffers.push(Json::object().set("name", region.name).set("bytes", region.bytes));
   memory.set("tokens_at_once", Plan::max_tokens)
       .set("planned_bytes", Plan::bytes(Plan::max_tokens))
-      .set("buffers", std::move(buffers));
+      .set("buffers", buffers_json(Plan::regions(Plan::max_tokens)));
   const BuildInfo& build = build_info();
   return Json::object()
       .set("status", "running")
