@@ -10,12 +10,13 @@
 #include <cinttypes>
 #include <cstdio>
 #include <filesystem>
-#include <fstream>
 #include <string>
 #include <vector>
 
+#include "../experts/expert-sql/expert.hpp"
 #include "expert/expert.hpp"
 #include "expert/plan/cost.hpp"
+#include "process_memory.hpp"
 #include "random_model.hpp"
 
 // Every allocation of the process, all threads: the executable's malloc comes before the C library's.
@@ -43,20 +44,11 @@ namespace {
 using namespace expert;
 
 struct Options {
-  std::string adapter = "dora", quant = "int4", isa, model;
+  std::string adapter = "dora", quant = "int4", expert, isa, model;
   std::int64_t batch = 1, seq = 512, document_length = 0, steps = 3;
   double loss_share = 1, dropout = 0;
   int threads = 2;
 };
-
-// A line of /proc/self/status in bytes: "RssAnon" is what the process holds beyond mapped files, "VmHWM" its peak in
-// all.
-std::int64_t status_bytes(const std::string& key) {
-  std::ifstream file("/proc/self/status");
-  for (std::string line; std::getline(file, line);)
-    if (line.starts_with(key + ":")) return std::stoll(line.substr(key.size() + 1)) * 1024;
-  return 0;
-}
 
 TokenBatch make_batch(const Options& o, std::int64_t vocab_size) {
   const RandomStream random(1, Purpose::shuffle);
@@ -108,9 +100,12 @@ Json run(const Options& o) {
   const double step_s = seconds[seconds.size() / 2];
   const std::int64_t planned = TrainingPlan<E>::bytes(rows * o.seq);
   Json json = Json::object();
-  json.set("model", E::model::name)
-      .set("adapter", o.adapter)
-      .set("quant", o.quant)
+  json.set("expert", type_name<E>())
+      .set("model", E::model::name)
+      .set("adapter", E::adapter::is_dora ? "dora"
+                      : E::adapter::r > 0 ? "lora"
+                                          : "none")
+      .set("quant", E::quant::quantization)
       .set("batch", o.batch)
       .set("seq", o.seq)
       .set("doc_length", o.document_length)
@@ -121,7 +116,7 @@ Json run(const Options& o) {
       .set("loss", first_loss)
       .set("model_flops", training_flops<E>(batch.tokens(), batch.loss_tokens(), o.document_length))
       .set("sub_batch", rows)
-      .set("recompute", "none")
+      .set("recompute", E::recompute::activation_checkpointing ? "layers" : "none")
       .set("planned_bytes", planned)
       .set("peak_bytes", status_bytes("RssAnon") - before)
       .set("weight_bytes", weights.owned_bytes())
@@ -143,6 +138,13 @@ Json with_adapter(const Options& o) {
   } else {
     throw CLI::ValidationError("--adapter none trains the base, which needs --quant bf16");
   }
+}
+
+// With --expert: the type of a manifest as it is, so that its plan is what is measured.
+Json of_expert(const Options& o) {
+  if (o.expert == "tiny-sql") return run<TinySqlExpert>(o);
+  if (o.expert == "sql-recompute") return run<With<SqlExpert<>, RecomputeLayers>>(o);
+  return run<SqlExpert<>>(o);
 }
 
 // The random base of this shape and seed, written once.
@@ -169,6 +171,8 @@ int main(int argc, char** argv) {
   app.add_option("--device", device)->check(CLI::IsMember({"cpu"}));
   app.add_option("--adapter", o.adapter)->check(CLI::IsMember({"lora", "dora", "none"}))->capture_default_str();
   app.add_option("--quant", o.quant)->check(CLI::IsMember({"bf16", "int8", "int4"}))->capture_default_str();
+  app.add_option("--expert", o.expert, "an expert as its manifest says, in place of --adapter and --quant")
+      ->check(CLI::IsMember({"sql", "sql-recompute", "tiny-sql"}));
   app.add_option("--batch", o.batch)->check(CLI::Range(1, 1024))->capture_default_str();
   app.add_option("--seq", o.seq)->check(CLI::Range(1, 4096))->capture_default_str();
   app.add_option("--doc-length", o.document_length, "tokens of each document; default: the row")
@@ -179,13 +183,14 @@ int main(int argc, char** argv) {
   app.add_option("--steps", o.steps, "timed steps, after one that is not; the median counts")
       ->check(CLI::Range(1, 1000));
   app.add_option("--isa", o.isa, "instruction set; default: the best of this CPU");
-  auto* model = app.add_option("--model", o.model, "directory of a Qwen3-0.6B checkpoint");
+  auto* model = app.add_option("--model", o.model, "directory of a checkpoint of that shape");
   app.add_flag("--random-base", random, "random weights, written once to the temporary directory")->excludes(model);
   CLI11_PARSE(app, argc, argv);
   try {
     if (o.document_length == 0) o.document_length = o.seq;
     if (o.model.empty()) o.model = random_base();
-    const Json result = o.quant == "bf16"   ? with_adapter<Bf16Weights>(o)
+    const Json result = !o.expert.empty()   ? of_expert(o)
+                        : o.quant == "bf16" ? with_adapter<Bf16Weights>(o)
                         : o.quant == "int8" ? with_adapter<Int8Quant>(o)
                                             : with_adapter<Int4Quant>(o);
     if (json) {

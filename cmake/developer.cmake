@@ -16,12 +16,14 @@ target_compile_options(
 
 if(EXPERT_BUILD_TESTS)
   enable_testing()
-  add_subdirectory(tests)
-  add_subdirectory(examples)
 endif()
 if(EXPERT_BUILD_TOOLS AND EXISTS ${PROJECT_SOURCE_DIR}/tools/CMakeLists.txt)
   add_subdirectory(tools)
   add_subdirectory(experts)
+endif()
+if(EXPERT_BUILD_TESTS)  # some use expert-cli
+  add_subdirectory(tests)
+  add_subdirectory(examples)
 endif()
 if(EXPERT_BUILD_BENCH AND EXISTS ${PROJECT_SOURCE_DIR}/bench/CMakeLists.txt)
   add_subdirectory(bench)

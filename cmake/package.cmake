@@ -21,6 +21,8 @@ if(EXPERT_INSTALL)
     install(EXPORT ${export} NAMESPACE expert:: DESTINATION ${package_dir} COMPONENT expert_development)
     export(EXPORT ${export} NAMESPACE expert:: FILE ${PROJECT_BINARY_DIR}/${export}.cmake)
   endforeach()
+  file(COPY ${CMAKE_CURRENT_LIST_DIR}/expert_add_expert.cmake DESTINATION ${PROJECT_BINARY_DIR})
   install(FILES ${PROJECT_BINARY_DIR}/expertConfig.cmake ${PROJECT_BINARY_DIR}/expertConfigVersion.cmake
+                ${CMAKE_CURRENT_LIST_DIR}/expert_add_expert.cmake
           DESTINATION ${package_dir} COMPONENT expert_development)
 endif()

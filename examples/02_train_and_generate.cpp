@@ -29,7 +29,7 @@ int main() {
   std::printf("loss after 60 steps: %.4f\n", loss);
 
   const auto out = std::filesystem::temp_directory_path() / "expert_example_02";
-  save_adapter<Small>(trainer.parameters(), out, directory.string());
+  save_adapter<Small>(trainer.adapter(), out, directory.string());
   const std::vector<float> adapter = load_adapter<Small>(out);
   std::filesystem::remove_all(out);
 

@@ -22,14 +22,14 @@ int main() {
   Trainer<Sql> trainer(device, base, {.optimizer = {.learning_rate = 4e-3}});
   TrainingRun<Sql> run(trainer, data, {.max_steps = 24});
   std::printf("loss after %lld steps: %.3f\n", 24LL, run.train().log_history.items().back().find("loss")->as_double());
-  save_adapter<Sql>(trainer.parameters(), "runs/first_expert", model);
+  save_adapter<Sql>(trainer.adapter(), "runs/first_expert", model);
 
   Example question{
       RowShape::question_answer,
       {{"system", "Dialect: postgres\nSchema:\nCREATE TABLE pilot (id INT PRIMARY KEY, name TEXT, age INT)"},
        {"user", "How many pilots are there?"}}};
   const std::vector<std::int32_t> prompt = encode_example<Sql::chat_template>(tokenizer, question, end, true).ids;
-  Generator<Sql> generator(device, base, trainer.parameters(), {.context_length = 512});
+  Generator<Sql> generator(device, base, trainer.adapter(), {.context_length = 512});
   const std::vector<Generated> answers =
       generator.generate({&prompt, 1}, {.max_new_tokens = 40, .eos_token_id = {end}});
   std::printf("%s\n", tokenizer.decode(answers[0].ids, true).c_str());

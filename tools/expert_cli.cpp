@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 
 #include "cli/about.hpp"
+#include "cli/bench.hpp"
 #include "cli/check.hpp"
 #include "cli/command_line.hpp"
 #include "cli/contract.hpp"
@@ -24,6 +25,7 @@ int main(int argc, char** argv) {
   TrainOptions train;
   train.command.assign(argv, argv + argc);
   GenerateFlags generate;
+  BenchFlags bench;
   EvalOptions eval;
   ReportOptions report_options;
   ContractOptions contract;
@@ -39,6 +41,7 @@ int main(int argc, char** argv) {
   const CLI::App* tokenize_command = add_tokenize(app, tokenize);
   const CLI::App* train_command = add_train(app, train);
   const CLI::App* generate_command = add_generate(app, generate);
+  const CLI::App* bench_command = add_bench(app, bench);
   const CLI::App* eval_command = add_eval(app, eval);
   const CLI::App* report_command = add_report(app, report_options);
   const CLI::App* env_command = add_env(app);
@@ -56,6 +59,7 @@ int main(int argc, char** argv) {
     if (tokenize_command->parsed()) return run_tokenize(tokenize, report);
     if (train_command->parsed()) return run_train(CliExperts{}, train, report);
     if (generate_command->parsed()) return run_generate(CliExperts{}, generate, report);
+    if (bench_command->parsed()) return run_bench(CliExperts{}, bench, report);
     if (eval_command->parsed()) return run_eval(eval, report);
     if (report_command->parsed()) return run_report(report_options, report);
     return failed;

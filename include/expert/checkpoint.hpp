@@ -2,6 +2,9 @@
 // state of the run, and what the run depends on. A run that goes on from it has the bits of one that was never stopped.
 //
 //   adapter_model.safetensors, adapter_config.json   or model.safetensors, config.json, ... under FullFineTune
+//   adapter_parameters.safetensors   what an adapter with parameters of its own trains; the two above hold the LoRA
+//   that
+//                                    it equals
 //   optimizer.safetensors    exp_avg.NAME and exp_avg_sq.NAME for each trained tensor, f32
 //   trainer_state.json       io/training_state.hpp
 //   checkpoint.json          sizes and hashes of the others, and RunItems (io/run_directory.hpp)
@@ -123,6 +126,7 @@ RunItems run_items(const Trainer<E>& trainer, const TrainingData& data, const Op
   items.push_back({"data_seed", data.options().seed});
   items.push_back({"row path", name_of(data.path())});
   items.push_back({"shuffled", data.options().shuffled});
+  if (data.options().group_by_length) items.push_back({"group_by_length", true});
   items.push_back({"batch_size", data.batch_size()});
   items.push_back({"gradient_accumulation_steps", data.gradient_accumulation_steps()});
   items.push_back({"dropout", options.dropout});
@@ -200,7 +204,12 @@ namespace detail {
 
 template <class E>
 std::string parameters_file() {
-  return E::tuning::trains_base ? "model.safetensors" : "adapter_model.safetensors";
+  if constexpr (E::tuning::trains_base) {
+    return "model.safetensors";
+  } else {
+    return slots::HasOwnParameters<typename E::adapter> ? "adapter_parameters.safetensors"
+                                                        : "adapter_model.safetensors";
+  }
 }
 
 // What the file holds for these slices, bit by bit as they lie in memory; E275 where it is something else.
@@ -258,8 +267,11 @@ std::string save_checkpoint(RunDirectory& directory, const Trainer<E>& trainer, 
   if constexpr (E::tuning::trains_base) {
     save_model<E>(trainer.parameters(), checkpoint.path(), base_model);
   } else {
-    save_adapter<E>(trainer.parameters(), checkpoint.path(), base_model, double{trainer.options().dropout});
+    save_adapter<E>(trainer.adapter(), checkpoint.path(), base_model, double{trainer.options().dropout});
   }
+  if constexpr (slots::HasOwnParameters<typename E::adapter>)
+    write_safetensors(folder + detail::parameters_file<E>(),
+                      detail::tensors_to_write(Trainer<E>::slices(), trainer.parameters()), {{"format", "pt"}});
   detail::require_written(folder + detail::parameters_file<E>(),
                           detail::tensors_to_write(Trainer<E>::slices(), trainer.parameters()));
   const std::vector<TensorData> moments = detail::moments_to_write(trainer);

@@ -16,4 +16,5 @@
 #include "expert/checkpoint.hpp"
 #include "expert/training_run.hpp"
 #include "expert/generate.hpp"
+#include "expert/kv_cache_file.hpp"
 // clang-format on

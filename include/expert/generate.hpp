@@ -22,10 +22,11 @@ inline constexpr ErrorCode context_too_long{310, "the context is longer than the
 inline constexpr ErrorCode prompt_refused{311, "a prompt cannot be generated from"};
 inline constexpr ErrorCode nothing_to_sample{312, "the logits hold NaN or leave no token to choose"};
 inline constexpr ErrorCode sampling_option{313, "a sampling option is out of range"};
+inline constexpr ErrorCode decode_batch{314, "the expert does not decode this many sequences at once"};
 
 struct GeneratorOptions {
   std::int64_t context_length = 2048;  // prompt and output together, fixed: rope tables and cache are made for it
-  std::int64_t rows = 1;               // prompts decoded at once
+  std::int64_t rows = 1;               // prompts decoded at once: one of the expert's supported_batch_sizes
   std::int64_t prefill_tokens = 256;   // prompt tokens computed at once
 };
 
@@ -66,6 +67,28 @@ inline void check_options(const GenerateOptions& o) {
           s.repetition_penalty);
 }
 
+// The supported batch size that `prompts` fill best: the smallest that holds them, or the largest there is.
+template <class E>
+constexpr std::int64_t decode_rows(std::int64_t prompts) {
+  std::int64_t best = 0;
+  for (const std::int64_t size : E::decode_batches::supported_batch_sizes)
+    if (best == 0 || (best < prompts ? size > best : size >= prompts && size < best)) best = size;
+  return best;
+}
+
+// Throws EXPERT-E314 where supported_batch_sizes has no such size.
+template <class E>
+void check_decode_rows(std::int64_t rows) {
+  const auto& sizes = E::decode_batches::supported_batch_sizes;
+  if (std::find(std::begin(sizes), std::end(sizes), rows) != std::end(sizes)) return;
+  std::string supported;
+  for (const std::int64_t size : sizes) supported.append(supported.empty() ? "" : ", ").append(std::to_string(size));
+  throw Error(decode_batch, {.where = "/perf/supported_batch_sizes",
+                             .expected = std::move(supported),
+                             .got = std::to_string(rows),
+                             .fix = "Choose one of these, or compile the expert with DecodeBatches<...>"});
+}
+
 // Everything lies in one arena laid out by GenerationPlan<E>; the adapter (null: the base alone) is copied into it.
 template <class E>
 class Generator {
@@ -79,7 +102,7 @@ class Generator {
     bool operator()(std::size_t, std::span<const std::int32_t>) const noexcept { return true; }
   };
 
-  // adapter: AdapterLayout<E>::size numbers or null. Throws EXPERT-E310.
+  // adapter: AdapterLayout<E>::size numbers or null. Throws EXPERT-E310 and E314.
   Generator(CpuDevice& device, const Weights<E>& weights, const float* adapter, GeneratorOptions options)
       : cpu_(device.cpu()),
         model_(weights.view()),
@@ -102,7 +125,10 @@ class Generator {
   std::vector<Generated> generate(std::span<const std::vector<std::int32_t>> prompts, const GenerateOptions& options,
                                   const OnToken& on_token = {}) {
     check_options(options);
-    for (std::size_t i = 0; i < prompts.size(); ++i) check_prompt(i, prompts[i], 0);
+    for (std::size_t i = 0; i < prompts.size(); ++i) {
+      check_prompt(i, prompts[i], 0);
+      check_begins_with_prefix(i, prompts[i]);
+    }
     std::vector<Generated> results(prompts.size());
     for (std::size_t first = 0; first < prompts.size(); first += static_cast<std::size_t>(options_.rows)) {
       const std::size_t count = std::min(static_cast<std::size_t>(options_.rows), prompts.size() - first);
@@ -128,7 +154,39 @@ class Generator {
   }
   const Arena& arena() const { return arena_; }
 
+  // Every later prompt begins with these tokens: their keys and values are computed once, in row 0, and copied to the
+  // other rows. An empty list ends that. Throws EXPERT-E311.
+  void share_prefix(std::span<const std::int32_t> ids) {
+    prefix_.clear();
+    reset(0);
+    if (ids.empty()) return;
+    check_prompt(0, ids, 1);
+    append(0, ids);
+    adopt_prefix(ids);
+  }
+  std::span<const std::int32_t> prefix() const { return prefix_; }
+  // Row 0 holds keys and values of these tokens already (kv_cache_file.hpp).
+  void adopt_prefix(std::span<const std::int32_t> ids) {
+    prefix_.assign(ids.begin(), ids.end());
+    const std::int64_t n = std::ssize(prefix_) * kv_width;
+    for (std::int64_t l = 0; l < M::num_hidden_layers; ++l)
+      for (std::int64_t row = 1; row < options_.rows; ++row) {
+        std::copy_n(keys(l, 0), n, keys(l, row));
+        std::copy_n(values(l, 0), n, values(l, row));
+      }
+  }
+  // (context_length, kv_width) of one layer and row; rotated keys.
+  static constexpr std::int64_t kv_width = M::num_key_value_heads * M::head_dim;
+  T* keys(std::int64_t layer, std::int64_t row) const { return at(Plan::key_cache) + cache_offset(layer, row); }
+  T* values(std::int64_t layer, std::int64_t row) const { return at(Plan::value_cache) + cache_offset(layer, row); }
+  const ModelView<E>& model() const { return model_; }
+  const AdapterView<E>* adapter() const { return context_.adapter; }
+  const GeneratorOptions& options() const { return options_; }
+
  private:
+  std::int64_t cache_offset(std::int64_t layer, std::int64_t row) const {
+    return (layer * options_.rows + row) * options_.context_length * kv_width;
+  }
   T* at(std::size_t region) const { return arena_.at<T>(region); }
   float* floats(std::size_t region) const { return arena_.at<float>(region); }
   std::int32_t* ints(std::size_t region) const { return arena_.at<std::int32_t>(region); }
@@ -140,6 +198,7 @@ class Generator {
                                      .expected = "1 to " + std::to_string(longest),
                                      .got = std::to_string(o.context_length),
                                      .fix = "Open a shorter context, or compile a rope policy that reaches further"});
+    check_decode_rows<E>(o.rows);
     return o;
   }
   void check_prompt(std::size_t index, std::span<const std::int32_t> ids, std::int64_t cached) const {
@@ -156,6 +215,14 @@ class Generator {
       refuse("at most " + std::to_string(room) + " tokens", std::to_string(ids.size()));
     for (const std::int32_t id : ids)
       if (id < 0 || id >= M::vocab_size) refuse("token ids below " + std::to_string(M::vocab_size), std::to_string(id));
+  }
+
+  void check_begins_with_prefix(std::size_t index, std::span<const std::int32_t> ids) const {
+    if (ids.size() > prefix_.size() && std::equal(prefix_.begin(), prefix_.end(), ids.begin())) return;
+    throw Error(prompt_refused, {.where = "prompt " + std::to_string(index),
+                                 .expected = "the " + std::to_string(prefix_.size()) + " shared tokens, and more",
+                                 .got = std::to_string(ids.size()) + " tokens that do not begin with them",
+                                 .fix = "Share what all prompts begin with, or share_prefix({})"});
   }
 
   // p: the f32 parameters, which are not kept: what is needed of them at full precision are DoRA's scales.
@@ -188,7 +255,6 @@ class Generator {
   }
 
   void forward(std::int64_t n) noexcept {
-    constexpr std::int64_t KV = M::num_key_value_heads * M::head_dim;
     const TokenView tokens{
         n, ints(Plan::input_ids), ints(Plan::positions), arena_.at<KeyRanges>(Plan::key_ranges), ints(Plan::cache_rows),
         0};
@@ -221,10 +287,9 @@ class Generator {
       b.branch[index_of(p)] = at(Plan::branch);
     }
     embed<E>(cpu_, model_, tokens, b.x);
-    const std::int64_t layer_rows = options_.rows * options_.context_length;
     for (std::int64_t l = 0; l < M::num_hidden_layers; ++l) {
-      b.k_rotated = at(Plan::key_cache) + l * layer_rows * KV;
-      b.v_scaled = at(Plan::value_cache) + l * layer_rows * KV;
+      b.k_rotated = keys(l, 0);
+      b.v_scaled = values(l, 0);
       layer_forward<E>(cpu_, context_, l, tokens, b);
     }
   }
@@ -298,8 +363,8 @@ class Generator {
     };
     for (std::size_t i = 0; i < prompts.size(); ++i) {
       Row r{static_cast<std::int64_t>(i), prompts[i], 0};
-      reset(r.row);
-      append(r.row, prompts[i]);
+      length_[i] = std::ssize(prefix_);
+      append(r.row, std::span(prompts[i]).subspan(prefix_.size()));
       if (accept(r, choose(first + i, 0, r.history, 0, options))) active.push_back(std::move(r));
     }
     std::vector<std::int64_t> rows;
@@ -331,6 +396,7 @@ class Generator {
   AdapterView<E> adapter_;
   ForwardContext<E> context_;
   std::vector<std::int64_t> length_;  // tokens in the cache, by row
+  std::vector<std::int32_t> prefix_;  // what every row's cache begins with
 };
 
 }  // namespace v0

@@ -331,6 +331,7 @@ struct TrainingValues {
   double warmup_ratio = 0;  // of all steps; used where warmup_steps is 0
   std::int64_t gradient_accumulation_steps = 1;
   std::uint64_t seed = 42;
+  bool group_by_length = false;
   double dropout = 0;
   std::int64_t logging_steps = 10;
   std::string save_strategy = "steps";
@@ -393,6 +394,7 @@ inline TrainingValues training_values(const Manifest& manifest) {
   config.read("max_grad_norm", v.max_grad_norm), config.read("lr_scheduler", v.lr_scheduler);
   config.read("warmup_steps", v.warmup_steps), config.read("warmup_ratio", v.warmup_ratio);
   config.read("gradient_accumulation_steps", v.gradient_accumulation_steps);
+  config.read("group_by_length", v.group_by_length);
   config.read("logging_steps", v.logging_steps), config.read("save_strategy", v.save_strategy);
   config.read("save_steps", v.save_steps), config.read("save_total_limit", v.save_total_limit);
   config.read("evaluation_strategy", v.evaluation_strategy), config.read("eval_steps", v.eval_steps);

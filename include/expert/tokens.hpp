@@ -125,6 +125,7 @@ class TrainingData {
   TrainingData(Dataset data, const PackingOptions& options, std::int64_t batch_size, std::int64_t accumulation_steps,
                const std::string& file)
       : data_(std::move(data)), options_(options), batch_size_(batch_size), accumulation_steps_(accumulation_steps) {
+    options_.batch_size = batch_size;
     choose_path();
     enter_epoch(0);
     std::int64_t loss_tokens = 0;

@@ -32,7 +32,7 @@ inline constexpr ErrorCode no_loss_tokens{309, "no token of the batch bears loss
 
 struct TrainerOptions {
   OptimizerOptions optimizer;
-  float dropout = 0;
+  float dropout = 0;  // where the adapter policy does not fix its own
   std::uint64_t seed = 42;
   std::int64_t sub_batch_tokens = 0;  // run fewer tokens at once than the compiled plan; 0: what the plan chose
 };
@@ -64,6 +64,8 @@ class Trainer {
         options_(options),
         capacity_(options.sub_batch_tokens > 0 ? std::min(options.sub_batch_tokens, max_tokens) : max_tokens),
         arena_(Plan::regions(capacity_), layout) {
+    if constexpr (requires { E::adapter::dropout; })
+      options_.dropout = options.dropout = static_cast<float>(E::adapter::dropout.value());
     if (options.dropout > 0 && E::adapter::is_dora && !E::adapter::dropout_product)
       throw Error(dropout_needs_policy, {.where = "/base_models/0/adapters/0/dropout",
                                          .expected = "0",
@@ -90,21 +92,16 @@ class Trainer {
   Trainer(const Trainer&) = delete;
   Trainer& operator=(const Trainer&) = delete;
 
-  // Flat f32 arrays in the layout of AdapterLayout<E> (or BaseLayout<E>). After writing parameters call
-  // parameters_changed().
+  // Flat f32 arrays in the layout of TrainedLayout<E>. After writing parameters call parameters_changed().
   float* parameters() const { return floats(Plan::parameters); }
   float* gradients() const { return floats(Plan::gradients); }
   // Moment i of E::optimizer::moments.
   float* moment(std::int64_t i) const { return floats(i == 0 ? Plan::first_moment : Plan::second_moment); }
   float* first_moment() const { return moment(0); }
   float* second_moment() const { return moment(1); }
-  static std::vector<NamedSlice> slices() {
-    if constexpr (E::tuning::trains_base) {
-      return BaseLayout<E>::slices();
-    } else {
-      return AdapterLayout<E>::slices();
-    }
-  }
+  static std::vector<NamedSlice> slices() { return TrainedLayout<E>::slices(); }
+  // A, B and DoRA's magnitudes in the layout of AdapterLayout<E>: the parameters, or what they expand to.
+  float* adapter() const { return own_parameters ? floats(Plan::factors) : parameters(); }
   const Arena& arena() const { return arena_; }
   std::int64_t steps_done() const { return step_; }
   const TrainerOptions& options() const { return options_; }
@@ -122,10 +119,15 @@ class Trainer {
 
   // Recomputes what depends on the parameters: the compute copy, the views of a trained base, DoRA's norms and scales.
   void parameters_changed() noexcept {
-    const float* p = parameters();
+    if constexpr (own_parameters)
+      for_each_target([&](std::int64_t, Projection p, std::int64_t own, auto factor) {
+        E::adapter::expand(out_features<M>(p), in_features<M>(p), parameters() + own, adapter() + factor.a,
+                           adapter() + factor.b);
+      });
+    const float* p = adapter();
     if constexpr (!std::is_same_v<T, float>) {
       T* copy = at(Plan::compute_copy);
-      parallel_pieces(cpu_, trainable_parameters<E>, std::int64_t{1} << 14,
+      parallel_pieces(cpu_, own_parameters ? AdapterLayout<E>::size : trainable_parameters<E>, std::int64_t{1} << 14,
                       [&](std::int64_t first, std::int64_t count) {
                         for (std::int64_t i = first; i < first + count; ++i) copy[i] = T(p[i]);
                       });
@@ -142,12 +144,21 @@ class Trainer {
     check(batch);
     double loss = 0;
     for_each_sub_batch(batch, [&](std::int64_t first, std::int64_t n) { loss += sub_batch(batch, first, n, scale); });
+    if constexpr (own_parameters) {
+      float* factor = factor_gradients();
+      for_each_target([&](std::int64_t, Projection p, std::int64_t own, auto at) {
+        E::adapter::reduce(out_features<M>(p), in_features<M>(p), parameters() + own, factor + at.a, factor + at.b,
+                           gradients() + own);
+      });
+      std::fill_n(factor, AdapterLayout<E>::size, 0.0f);
+    }
     return loss;
   }
 
   // Starts the optimizer step again: gradients are zero, and dropout draws the masks of the step's first token.
   void clear_gradients() noexcept {
     std::fill_n(gradients(), trainable_parameters<E>, 0.0f);
+    if constexpr (own_parameters) std::fill_n(factor_gradients(), AdapterLayout<E>::size, 0.0f);
     tokens_in_step_ = 0;
   }
 
@@ -251,12 +262,14 @@ class Trainer {
   const T* final_hidden() const { return at(Plan::final_norm); }
   const ModelView<E>& model() const { return model_; }
 
-  // The buffers of one layer: what the forward pass left there (tests compare every intermediate).
+  // The buffers of one layer: what the forward pass left there (tests compare every intermediate). Under
+  // RecomputeLayers all layers share them, but for the residual stream.
   LayerBuffers<E> layer(std::int64_t l) const noexcept {
     using S = detail::Sizes<E>;
-    const std::int64_t n = capacity_;
-    const auto slice = [&](std::size_t region, std::int64_t width) { return at(region) + l * n * width; };
-    LayerBuffers<E> b{slice(Plan::residual, S::C),
+    const std::int64_t n = capacity_, kept = recomputes ? 0 : l;
+    const auto slice = [&](std::size_t region, std::int64_t width) { return at(region) + kept * n * width; };
+    T* const residual = at(Plan::residual) + l * n * S::C;
+    LayerBuffers<E> b{residual,
                       slice(Plan::input_norm, S::C),
                       slice(Plan::q, S::Q),
                       slice(Plan::k, S::KV),
@@ -272,7 +285,7 @@ class Trainer {
                       slice(Plan::up, S::F),
                       slice(Plan::activation, S::F),
                       slice(Plan::down, S::C),
-                      slice(Plan::residual, S::C) + n * S::C,
+                      residual + n * S::C,
                       nullptr,
                       nullptr,
                       nullptr,
@@ -280,37 +293,42 @@ class Trainer {
                       nullptr,
                       {},
                       {}};
-    float* statistics = floats(Plan::row_statistics) + l * n * (2 + S::H + S::K);
+    float* statistics = floats(Plan::row_statistics) + kept * n * (2 + S::H + S::K);
     b.rstd_input = statistics;
     b.rstd_post = statistics + n;
     b.rstd_q = statistics + 2 * n;
     b.rstd_k = statistics + (2 + S::H) * n;
-    b.lse = floats(Plan::log_sum_exp) + l * n * S::H;
+    b.lse = floats(Plan::log_sum_exp) + kept * n * S::H;
     if constexpr (detail::adapts<E>) {
-      std::int64_t target = l * S::targets;
+      std::int64_t target = kept * S::targets;
       for (const Projection p : all_projections) {
         if (!E::adapter::targets(p)) continue;
         b.rank_rows[index_of(p)] = at(Plan::rank_rows) + target++ * n * S::R;
         if constexpr (E::adapter::dropout_product)
-          b.branch[index_of(p)] = at(Plan::dropout_branch) + AdapterLayout<E>::output_offset(l, p) * n;
+          b.branch[index_of(p)] = at(Plan::dropout_branch) + AdapterLayout<E>::output_offset(kept, p) * n;
       }
     }
     return b;
   }
 
  private:
+  static constexpr bool own_parameters = detail::Sizes<E>::own_parameters,
+                        recomputes = E::recompute::activation_checkpointing;
+
   T* at(std::size_t region) const { return arena_.at<T>(region); }
   float* floats(std::size_t region) const { return arena_.at<float>(region); }
   T* compute_values() const {
     if constexpr (std::is_same_v<T, float>) {
-      return parameters();
+      return adapter();
     } else {
       return at(Plan::compute_copy);
     }
   }
+  // Of the tensors that backward knows: A, B and m, or the base.
+  float* factor_gradients() const { return own_parameters ? floats(Plan::factor_gradients) : gradients(); }
   float* final_rstd() const {
     using S = detail::Sizes<E>;
-    return floats(Plan::row_statistics) + S::L * (2 + S::H + S::K) * capacity_;
+    return floats(Plan::row_statistics) + S::kept_layers * (2 + S::H + S::K) * capacity_;
   }
 
   // transformers' rule (Trainer.get_decay_parameter_names): every tensor decays but the weights of norms.
@@ -338,14 +356,14 @@ class Trainer {
         const std::int64_t out = out_features<M>(p), in = in_features<M>(p);
         if constexpr (E::tuning::trains_base) {
           matrix(BaseLayout<E>::at(l, p), out, in);
-        } else if (E::adapter::targets(p)) {
+        } else if (!own_parameters && E::adapter::targets(p)) {
           const auto at = AdapterLayout<E>::at(l, p);
           matrix(at.a, E::adapter::r, in);
           matrix(at.b, out, E::adapter::r);
           if (E::adapter::is_dora) rest(at.magnitude, out, Group::decayed);
         }
       }
-    if constexpr (E::tuning::trains_base)
+    if constexpr (E::tuning::trains_base || own_parameters)
       for_each_group([&](std::int64_t first, std::int64_t count, Group group) {
         if (group != Group::matrices) rest(first, count, group);
       });
@@ -444,14 +462,16 @@ class Trainer {
                             at(Plan::d_rank),
                             at(Plan::d_branch),
                             floats(Plan::norm_partials),
-                            gradients()};
+                            factor_gradients()};
     const T* last = layer(M::num_hidden_layers - 1).x_out;
     if constexpr (E::tuning::trains_base)
       rms_norm_weight_backward(cpu_, n, C, last, final_rstd(), at(Plan::d_final), gradients() + B::norm,
                                back.norm_partials, norm_chunk_rows);
     rms_norm_backward(cpu_, n, C, last, C, model_.norm, final_rstd(), at(Plan::d_final), C, back.d_x, C, false);
-    for (std::int64_t l = M::num_hidden_layers - 1; l >= 0; --l)
+    for (std::int64_t l = M::num_hidden_layers - 1; l >= 0; --l) {
+      if (recomputes && l < M::num_hidden_layers - 1) layer_forward<E>(cpu_, context_, l, tokens_, layer(l));
       layer_backward<E>(cpu_, context_, l, tokens_, layer(l), back, l > 0 || E::tuning::trains_base);
+    }
     if constexpr (E::tuning::trains_base)
       embedding_backward(cpu_, n, C, tokens_.input_ids, back.d_x, gradients() + B::embed_tokens);
     tokens_in_step_ += n;
@@ -467,8 +487,29 @@ class Trainer {
                              context_.unpacked);
   }
 
+  // f(layer, projection, offset of its own parameters, offsets of its factors), from all threads.
+  template <class F>
+  void for_each_target(F&& f) noexcept {
+    constexpr auto projections = static_cast<std::int64_t>(all_projections.size());
+    parallel_pieces(cpu_, M::num_hidden_layers * projections, 1, [&](std::int64_t first, std::int64_t count) {
+      for (std::int64_t i = first; i < first + count; ++i) {
+        const std::int64_t l = i / projections;
+        const Projection p = all_projections[static_cast<std::size_t>(i % projections)];
+        if (E::adapter::targets(p)) f(l, p, OwnLayout<E>::at(l, p), AdapterLayout<E>::at(l, p));
+      }
+    });
+  }
+
   // PEFT's defaults: A is kaiming_uniform with a = sqrt(5), which is U(-1/sqrt(in), 1/sqrt(in)); B is zero; m is ||W||.
   void initialise_adapter(float* p) {
+    if constexpr (own_parameters) {
+      for_each_target([&](std::int64_t l, Projection q, std::int64_t own, auto) {
+        const auto place = static_cast<std::uint32_t>(l * 8 + static_cast<std::int64_t>(q));
+        const std::uint64_t seed = RandomStream(options_.seed, Purpose::init_lora_a, 0, place).bits(0);
+        E::adapter::initialise(out_features<M>(q), in_features<M>(q), seed, p + own);
+      });
+      return;
+    }
     using L = AdapterLayout<E>;
     std::fill_n(p, L::size, 0.0f);
     for (std::int64_t l = 0; l < M::num_hidden_layers; ++l)

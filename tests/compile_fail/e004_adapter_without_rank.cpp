@@ -3,12 +3,15 @@
 
 using namespace expert;
 
+#ifdef EXPECT_FAIL
 struct Mine {
   using slot = slots::adapter;
-#ifndef EXPECT_FAIL
-  static constexpr std::int64_t r = 4;
-#endif
   static constexpr std::array<Field, 0> describe() { return {}; }
 };
+#else
+struct Mine : LoRA<4> {
+  static constexpr std::array<Field, 0> describe() { return {}; }
+};
+#endif
 using E = Expert<Mine>;
 int main() { return static_cast<int>(sizeof(E)) - 1; }

@@ -11,12 +11,8 @@ using namespace expert;
 // ---- policies of a user, outside the library: nothing in expert:: is edited or specialised
 namespace lab {
 
-struct VeRA {  // only what the slot asks for
-  using slot = slots::adapter;
-  static constexpr std::int64_t r = 256;
-  static constexpr auto describe() {
-    return std::array{Field{"/base_models/0/adapters/0/type", "vera"}, Field{"/base_models/0/adapters/0/r", r}};
-  }
+struct QueryLoRA : LoRA<256, 256, Targets<Projection::q_proj>> {
+  static constexpr auto describe() { return describe_adapter("query-lora"); }
 };
 struct HalfSpeedRope {
   using slot = slots::rope;
@@ -48,9 +44,9 @@ struct NotEmpty {
 
 }  // namespace lab
 
-static_assert(Policy<lab::VeRA> && Policy<lab::HalfSpeedRope> && Policy<lab::Lion> && Policy<lab::MyBase>);
+static_assert(Policy<lab::QueryLoRA> && Policy<lab::HalfSpeedRope> && Policy<lab::Lion> && Policy<lab::MyBase>);
 static_assert(!Policy<int> && !Policy<lab::NotEmpty> && !Policy<DoRA<0>> && !Policy<LoRA<4, 8, Targets<>>>);
-static_assert(std::same_as<Expert<lab::VeRA>::adapter, lab::VeRA>);
+static_assert(std::same_as<Expert<lab::QueryLoRA>::adapter, lab::QueryLoRA>);
 static_assert(std::same_as<Expert<lab::Lion, DoRA<4>, lab::HalfSpeedRope>::rope, lab::HalfSpeedRope>);
 static_assert(Expert<lab::MyBase, LoRA<4>>::model::vocab_size == 515);
 static_assert(Expert<ExpertTiny, lab::HalfSpeedRope, DoRA<4>, Packing<4096>>::packing::max_seq_length == 4096);

@@ -23,7 +23,7 @@ ARROWS = {
 }
 # The stages in the order of the flow: a stage may include the stages before it, and every folder.
 STAGES = ["fwd", "manifest", "registry", "weights", "tokens", "forward", "loss", "backward", "optimizer", "adapter_file", "trainer",
-          "checkpoint", "training_run", "package", "generate", "expert"]
+          "checkpoint", "training_run", "package", "generate", "kv_cache_file", "expert"]
 STD_ONLY = {"core", "policy", "plan"}
 # What a public header may include in angle brackets besides the standard library: nothing that a consumer must install.
 SYSTEM_HEADERS = re.compile(r"(sys|linux|asm)/\w+\.h|(unistd|dirent|fcntl|immintrin|cpuid|sched|pthread|signal|termios|time)\.h")
@@ -155,7 +155,8 @@ def error_numbers(root):
     declared = declared_errors(root)
     page = root / "docs/errors.md"
     rows = [int(number) for number in ERROR_ROW.findall(read(page))] if page.exists() else []
-    tests = "\n".join(read(path) for path in sorted((root / "tests").rglob("*.[ch]pp")))
+    files = [*(root / "tests").rglob("*.[ch]pp"), *(root / "tests/unit").glob("*.py")]
+    tests = "\n".join(read(path) for path in sorted(files))
     for number, places in sorted(declared.items()):
         names = sorted({name for name, _ in places if name})
         if len([name for name, _ in places if name]) > 1:

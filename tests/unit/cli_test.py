@@ -150,6 +150,19 @@ class Cli(unittest.TestCase):
                 self.assertIsInstance(row["output"], str)
         self.refused(run("generate", *common, "--adapter", self.path / "no"), 200)
         self.refused(run("generate", *common, "--temperature", "-1"), 313, "temperature")
+        self.refused(run("generate", *common, "--batch-size", "3"), 314, "1, 2, 4, 8")
+
+        cache = self.path / "prefix.safetensors"
+        shared = ("generate", *common, "--adapter", out, "--greedy", "--context", "512", "--kv-cache", cache)
+        for said in ("kept in", "read from"):
+            result = run(*shared)
+            self.assertEqual(result.returncode, 0, result.stderr)
+            self.assertIn(f"shared tokens {said} {cache}", result.stderr)
+            self.assertEqual([json.loads(line) for line in answers.read_text().splitlines()], rows)
+        self.refused(run(*shared, "--adapter", "none"), 401)  # twice the same flag
+        self.refused(run("generate", *common, "--adapter", "none", "--context", "512", "--kv-cache", cache), 315, "adapter")
+        other = self.write("other.jsonl", '{"text": "x"}\n')
+        self.refused(run("generate", *common[:4], "--input", other, "--output", answers, "--adapter", out, "--context", "512", "--kv-cache", cache), 311, "prefix.safetensors")
 
     def test_a_sharded_base_is_the_same_base(self):
         shards = self.path / "shards"

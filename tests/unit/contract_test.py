@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""expert-cli ls, plan, validate, scaffold, env, version. Usage: contract_test.py BIN_DIR SOURCE_DIR."""
+"""expert-cli ls, plan, validate, bench, scaffold, env, version. Usage: contract_test.py BIN_DIR SOURCE_DIR."""
 import json
 import tempfile
 import unittest
@@ -97,19 +97,79 @@ class Contract(unittest.TestCase):
         for manifest in MANIFESTS:
             code, result, _ = answer("plan", manifest)
             self.assertEqual(code, 0)
-            for part in ("training", "generation"):
-                total = sum(-(-buffer["bytes"] // 64) * 64 for buffer in result[part]["buffers"])
-                self.assertEqual(total, result[part]["bytes"])
+            for part in (result, result["generation"]):
+                total = sum(-(-buffer["bytes"] // 64) * 64 for buffer in part["buffers"])
+                self.assertEqual(total, part["total_bytes"])
+            self.assertEqual(result["device"], "cpu")
             self.assertTrue(result["fits"])
-            self.assertLessEqual(result["training"]["bytes"], result["budget_bytes"])
-            self.assertGreater(result["training_flop_per_token"], 0)
+            self.assertLessEqual(result["total_bytes"], result["budget_bytes"])
+            self.assertGreater(result["flop_per_token"], 0)
             self.assertLessEqual(result["generation"]["adapter_overhead_bytes"], 18e6)
 
     def test_plan_of_the_mission_runs_its_batch_in_parts(self):
-        plan = answer("plan", MANIFESTS[0])[1]["training"]
+        plan = answer("plan", MANIFESTS[0])[1]
         self.assertEqual((plan["batch_size"], plan["max_seq_length"]), (32, 2048))
         self.assertGreater(plan["bytes_of_whole_batch"], 24 << 30)
         self.assertEqual(32 % plan["rows_at_once"], 0)
+
+    def test_plan_says_what_was_measured(self):
+        for manifest in MANIFESTS:
+            plan = answer("plan", manifest)[1]
+            # Eight rows of 2048 tokens take more than the machine had; one row was run.
+            self.assertEqual(plan["measured"], manifest.parent.name == "tiny")
+            self.assertTrue(plan["measurements"])  # a changed plan takes its rows away: measure again
+            for row in plan["measurements"]:
+                self.assertLessEqual(row["peak_bytes"], 1.03 * row["planned_bytes"])
+                self.assertGreater(row["peak_bytes"], 0.9 * row["planned_bytes"])
+
+    def test_bench_keeps_what_it_measured_and_validate_compares_it(self):
+        manifest = self.path / "manifest.json"
+        manifest.write_bytes((EXPERTS / "expert-sql/tiny/manifest.json").read_bytes())
+        record = self.path / "measured.json"
+        notes = answer("validate", manifest)[1]["notes"]
+        self.assertTrue(any("/perf/latency_ms_overhead: not measured here" in note for note in notes))
+        for _ in range(2):  # the second replaces the first
+            code, result, _ = answer("bench", "--manifest", manifest, "--model", EXPERTS / "tiny-base",
+                                     "--new-tokens", "5", "--prompt-tokens", "8", "--write")
+            self.assertEqual(code, 0)
+        rows = json.loads(record.read_text())
+        self.assertEqual(len(rows), 1)
+        self.assertEqual(rows[0], result["measured"])
+        self.assertEqual(rows[0]["expert"], result["measured"]["expert"])
+        self.assertGreater(rows[0]["base_ms_per_token"], 0)
+        rows[0]["latency_ms_overhead"] = 2.5
+        record.write_text(json.dumps(rows))
+        code, result, _ = answer("validate", manifest)
+        self.assertEqual(code, 0)
+        self.assertTrue(any("measured 2.50, declared 3.0" in note for note in result["notes"]))
+        rows[0]["latency_ms_overhead"] = 99
+        record.write_text(json.dumps(rows))
+        code, result, _ = answer("validate", manifest)
+        self.assertEqual((code, [p["pointer"] for p in result["problems"]]), (2, ["/perf/latency_ms_overhead"]))
+        rows[0]["device"] = "another"
+        record.write_text(json.dumps(rows))
+        self.assertEqual(answer("validate", manifest)[0], 0)
+        for broken in ('{"a": 1}', "[3]", '[{"device": "x"}]', '[{"device": "x", "expert": "y", "date": "z", "latency_ms_overhead": "1"}]'):
+            record.write_text(broken)
+            code, result, stderr = answer("validate", manifest)
+            self.assertEqual(code, 2)
+            self.assertIn("EXPERT-E407", stderr)
+
+    def test_readmes_show_declared_planned_and_measured_side_by_side(self):
+        for manifest in MANIFESTS:
+            if manifest.parent.name == "tiny":
+                continue
+            perf = json.loads(manifest.read_text())["perf"]
+            planned = answer("plan", manifest)[1]["generation"]["adapter_overhead_bytes"]
+            rows = json.loads((manifest.parent / "measured.json").read_text())
+            self.assertTrue(rows)
+            table = ["| | declared, at most | planned | measured | on |", "|---|---|---|---|---|"]
+            for row in rows:
+                self.assertLessEqual(row["latency_ms_overhead"], perf["latency_ms_overhead"])
+                where = f"{row['device']} ({row['date'][:10]})"
+                table.append(f"| `vram_mb_overhead`, MB | {perf['vram_mb_overhead']} | {planned / 1e6:.2f} | {row['adapter_bytes'] / 1e6:.2f} | {where} |")
+                table.append(f"| `latency_ms_overhead`, ms per token | {perf['latency_ms_overhead']} | | {row['latency_ms_overhead']:.2f} | {where} |")
+            self.assertIn("\n".join(table), (manifest.parent / "README.md").read_text(), "\n".join(table))
 
     def test_scaffold_prints_the_type(self):
         result = run("scaffold", MANIFESTS[0])

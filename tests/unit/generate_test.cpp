@@ -47,6 +47,22 @@ TEST_CASE("an adapter changes the answer, and equals its merged weights", "[gene
   std::filesystem::remove_all(directory);
 }
 
+TEST_CASE("batches are of the sizes that the expert was compiled for", "[generate]") {
+  using Odd = With<Small, DecodeBatches<6, 2, 3>>;
+  CHECK(decode_rows<Odd>(1) == 2);
+  CHECK(decode_rows<Odd>(3) == 3);
+  CHECK(decode_rows<Odd>(4) == 6);
+  CHECK(decode_rows<Odd>(100) == 6);
+  CHECK_NOTHROW(check_decode_rows<Odd>(3));
+  const Error e = error_of([] { check_decode_rows<Odd>(4); });
+  CHECK(e.code() == 314);
+  CHECK(e.detail().expected == "6, 2, 3");
+  CpuDevice device(1);
+  const auto weights = load_weights<Small>(data / "model", device);
+  const Error made = error_of([&] { Generator<Small>(device, weights, nullptr, {.context_length = 32, .rows = 5}); });
+  CHECK(made.code() == 314);
+}
+
 TEST_CASE("sampled answers depend on the seed and the prompt, not on the batch or the threads", "[generate]") {
   GenerateOptions options;
   options.max_new_tokens = 8;

@@ -11,9 +11,7 @@
 using namespace expert;
 
 namespace lab {  // a researcher's own adapter, outside the library
-struct VeRA {
-  using slot = slots::adapter;
-  static constexpr std::int64_t r = 256;
+struct VeRA : LoRA<256> {
   static constexpr auto describe() {
     return std::array{Field{"/base_models/0/adapters/0/type", "vera"}, Field{"/base_models/0/adapters/0/r", r}};
   }
@@ -275,19 +273,18 @@ TEST_CASE("defaults hold where the manifest is silent", "[manifest]") {
 }
 
 TEST_CASE("what is not built yet is announced by name", "[manifest]") {
-  CHECK(not_built_yet<SqlExpert<>>() ==
-        std::vector<std::string>{"grammar sql-postgres", "validation parser-strict", "kv cache persistence"});
+  CHECK(not_built_yet<SqlExpert<>>() == std::vector<std::string>{"grammar sql-postgres", "validation parser-strict"});
   CHECK(not_built_yet<Expert<DoRA<4>>>().empty());
   Manifest manifest = sql_manifest();
   CHECK(not_built_yet(manifest) == std::vector<std::string>{"/training/dataset/augmentation/table_aliases = true"});
   set_value(manifest, "training.dataset.augmentation.table_aliases=false");
-  set_value(manifest, "training.config.group_by_length=false");
+  set_value(manifest, "training.dataset.streaming=false");
   set_value(manifest, "routing.keywords=[]");
   CHECK(not_built_yet(manifest).empty());
   set_value(manifest, "routing.keywords=[\"sql\"]");
-  set_value(manifest, "training.config.group_by_length=true");
+  set_value(manifest, "training.dataset.streaming=true");
   CHECK(not_built_yet(manifest) ==
-        std::vector<std::string>{"/routing/keywords = [\"sql\"]", "/training/config/group_by_length = true"});
+        std::vector<std::string>{"/routing/keywords = [\"sql\"]", "/training/dataset/streaming = true"});
   for (const NotBuiltField& field : manifest_fields_not_built) {
     INFO(field.pointer);
     const ManifestField* row = detail::find_field(field.pointer);

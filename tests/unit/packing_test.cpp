@@ -158,6 +158,39 @@ TEST_CASE("the order is a function of seed and epoch, and differs between epochs
   CHECK(rows(1, 0) != rows(2, 0));
 }
 
+TEST_CASE("group_by_length: batches of similar lengths, in runs of batches, the longest first", "[packing]") {
+  std::vector<std::int64_t> lengths = lognormal(1000, 4, 0.7, 9);
+  for (std::int64_t& n : lengths) n = std::min<std::int64_t>(n, 400);
+  const Documents documents = documents_of(lengths);
+  const auto order_of = [&](bool grouped, std::uint32_t epoch) {
+    std::vector<std::int64_t> order;
+    const PackingOptions options{
+        .max_seq_length = 400, .packed = false, .seed = 5, .group_by_length = grouped, .batch_size = 8};
+    for (const auto& row : pack(documents, options, epoch).rows) {
+      CHECK(row.size() == 1);
+      order.push_back(row.front());
+    }
+    return order;
+  };
+  const auto places = [&](const std::vector<std::int64_t>& order) {  // of batches as wide as their longest row
+    std::int64_t sum = 0;
+    for (std::size_t first = 0; first < order.size(); first += 8) {
+      std::int64_t longest = 0;
+      for (std::size_t i = first; i < std::min(order.size(), first + 8); ++i)
+        longest = std::max(longest, documents.length(order[i]));
+      sum += longest * 8;
+    }
+    return sum;
+  };
+  const auto grouped = order_of(true, 0), other_epoch = order_of(true, 1), plain = order_of(false, 0);
+  CHECK(std::set<std::int64_t>(grouped.begin(), grouped.end()).size() == 1000);
+  CHECK(grouped != other_epoch);
+  CHECK(10 * places(grouped) < 7 * places(plain));
+  for (const std::int64_t d : grouped) CHECK(documents.length(d) <= documents.length(grouped.front()));
+  for (std::size_t i = 1; i < 31 * 8; ++i)  // 1000 / (4 * 8) = 31 batches in a run; the first place was swapped
+    if (i > 1) CHECK(documents.length(grouped[i]) <= documents.length(grouped[i - 1]));
+}
+
 TEST_CASE("a shuffle reaches every order about equally often", "[packing]") {
   std::map<std::vector<std::int64_t>, int> count;
   for (std::uint64_t seed = 0; seed < 6000; ++seed) {

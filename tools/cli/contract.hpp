@@ -14,6 +14,8 @@
 #include "../../experts/expert-sql/expert.hpp"
 #include "../../experts/expert-typescript/expert.hpp"
 #include "cli/common.hpp"
+#include "cli/measured.hpp"
+#include "cli/measured_plans.hpp"
 #include "cli/model_options.hpp"
 #include "cli/run_record.hpp"
 #include "expert/core/sort.hpp"
@@ -117,16 +119,6 @@ inline CLI::App* add_plan(CLI::App& app, ContractOptions& options) {
   return command;
 }
 
-// Device bytes that the generator gains by the adapter at batch 1: what /perf/vram_mb_overhead bounds.
-template <class E>
-std::int64_t adapter_overhead_bytes(std::int64_t context_length) {
-  using Plan = GenerationPlan<E>;
-  const auto bytes = [&](bool with_adapter) {
-    return total_bytes(Plan::regions(1, context_length, context_length, with_adapter));
-  };
-  return bytes(true) - bytes(false);
-}
-
 inline std::string mib(std::int64_t bytes) {
   char text[32];
   std::snprintf(text, sizeof text, "%.1f MiB", static_cast<double>(bytes) / (1 << 20));
@@ -154,6 +146,24 @@ void put_plan(const ContractOptions& options, Report& report) {
                     static_cast<int>(region.name.size()), region.name.data());
       report.say(line);
     }
+  Json measurements = Json::array();
+  bool measured = false;
+  for (const MeasuredPlan& row : measured_plans) {
+    if (row.model != E::model::name || row.quantization != E::quant::quantization ||
+        row.planned_bytes != Training::bytes(row.tokens))
+      continue;
+    measured = measured || row.tokens == Training::max_tokens;
+    report.say(joined({"measured: ", row.tokens, " tokens at once, planned ", row.planned_bytes, ", peak ",
+                       row.peak_bytes, " (", row.machine, ", ", row.date, ")"}));
+    measurements.push(Json::object()
+                          .set("tokens_at_once", row.tokens)
+                          .set("planned_bytes", row.planned_bytes)
+                          .set("peak_bytes", row.peak_bytes)
+                          .set("machine", row.machine)
+                          .set("date", row.date));
+  }
+  if (!measured) report.say("this plan was not measured: it is what the type says");
+  report.say(joined({"base: ", mib(base_bytes<E>), " beside the plan"}));
   const auto generation = Generation::regions(1, context, std::min<std::int64_t>(context, 512), true);
   report.say(joined({"generation: ", mib(total_bytes(generation)), " for one sequence of ", context, " tokens, ",
                      mib(adapter_overhead_bytes<E>(context)), " of them for the adapter"}));
@@ -162,19 +172,23 @@ void put_plan(const ContractOptions& options, Report& report) {
   report.say(line);
   report.result()
       .set("expert", type_name<E>())
+      .set("device", "cpu")
       .set("trainable_parameters", trainable_parameters<E>)
+      .set("total_bytes", training_bytes)
       .set("budget_bytes", E::budget::bytes)
       .set("fits", training_bytes <= E::budget::bytes)
-      .set("training_flop_per_token", flops)
-      .set("training", Json::object()
-                           .set("bytes", training_bytes)
-                           .set("rows_at_once", Training::sub_batch_rows)
-                           .set("batch_size", std::int64_t{E::batch::batch_size})
-                           .set("max_seq_length", std::int64_t{E::packing::max_seq_length})
-                           .set("bytes_of_whole_batch", at_once)
-                           .set("buffers", buffers_json(training)))
+      .set("measured", measured)
+      .set("measurements", std::move(measurements))
+      .set("rows_at_once", Training::sub_batch_rows)
+      .set("batch_size", std::int64_t{E::batch::batch_size})
+      .set("max_seq_length", std::int64_t{E::packing::max_seq_length})
+      .set("recompute", E::recompute::activation_checkpointing ? "layers" : "none")
+      .set("bytes_of_whole_batch", at_once)
+      .set("base_bytes", base_bytes<E>)
+      .set("flop_per_token", flops)
+      .set("buffers", buffers_json(training))
       .set("generation", Json::object()
-                             .set("bytes", total_bytes(generation))
+                             .set("total_bytes", total_bytes(generation))
                              .set("context_length", context)
                              .set("adapter_overhead_bytes", adapter_overhead_bytes<E>(context))
                              .set("buffers", buffers_json(generation)));
@@ -221,6 +235,25 @@ class Validation {
       problem(manifest_mismatch, "/perf/vram_mb_overhead", bound, joined({"at least ", text, ", which the plan says"}),
               "Raise the bound, or lower the rank");
   }
+  // Only what was measured on this device says anything about it.
+  template <class E>
+  void check_latency() {
+    const char* pointer = "/perf/latency_ms_overhead";
+    const Json* bound = manifest_.find(pointer);
+    if (bound == nullptr) return;
+    const Json rows = read_measured(measured_file(manifest_));
+    const std::string device = device_name(best_isa(), static_cast<int>(std::thread::hardware_concurrency()));
+    const Json* row = measured_on(rows, device, type_name<E>());
+    if (row == nullptr) return note(joined({pointer, ": not measured here (", device, ")"}));
+    const double measured = row->find("latency_ms_overhead")->as_double();
+    char text[64];
+    std::snprintf(text, sizeof text, "%.2f", measured);
+    note(joined(
+        {pointer, ": measured ", text, ", declared ", shown(*bound), " (", row->find("date")->as_string(), ")"}));
+    if (measured > bound->as_double())
+      problem(manifest_mismatch, pointer, bound, joined({"at least ", text, ", measured on ", device}),
+              "Raise the bound, or measure again with expert-cli bench --write");
+  }
   template <class E>
   void check_base(const std::string& directory) {
     const std::filesystem::path base(directory);
@@ -240,7 +273,6 @@ class Validation {
   // Paths are relative to the manifest. A recorded adapter must be there and be the recorded one; rows may come later.
   void check_files() {
     for (const std::string& name : not_built_yet(manifest_)) note("not built yet: " + name);
-    if (manifest_.find("/perf/latency_ms_overhead") != nullptr) note("/perf/latency_ms_overhead: not measured here");
     for (const char* pointer : {"/training/dataset/path", "/training/dataset/validation_path"})
       if (const Json* path = manifest_.find(pointer); path != nullptr && !std::filesystem::exists(beside(*path)))
         note(joined({pointer, ": no such file yet: ", beside(*path).string()}));
@@ -316,6 +348,7 @@ ExitCode run_validate(Compiled compiled, const ContractOptions& options, Report&
     validation.compare<E>();
     if (!sound) return;
     validation.check_plan<E>();
+    validation.check_latency<E>();
     if (!options.model.empty()) validation.check_base<E>(options.model);
     validation.check_files();
   });

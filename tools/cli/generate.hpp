@@ -12,7 +12,7 @@ namespace cli {
 
 struct GenerateFlags {
   ModelOptions model;
-  std::string adapter = "none", input, output;
+  std::string adapter = "none", input, output, kv_cache;
   bool greedy = false;
   std::int64_t max_new_tokens = 256, batch_size = 8, context = 0;
   std::uint64_t seed = 42;
@@ -28,12 +28,14 @@ inline CLI::App* add_generate(CLI::App& app, GenerateFlags& flags) {
   command->add_option("--output", flags.output, "JSON lines")->required();
   command->add_flag("--greedy", flags.greedy, "the most probable token each time");
   command->add_option("--max-new-tokens", flags.max_new_tokens)->capture_default_str();
-  command->add_option("--batch-size", flags.batch_size, "rows decoded at once")
+  command->add_option("--batch-size", flags.batch_size, "rows decoded at once: one of /perf/supported_batch_sizes")
       ->check(CLI::Range(1, 4096))
       ->capture_default_str();
   command->add_option("--context", flags.context, "tokens of prompt and answer; 0: as many as the rows need")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
+  command->add_option("--kv-cache", flags.kv_cache,
+                      "file with keys and values of what all prompts begin with: read where it exists, else written");
   command->add_option("--seed", flags.seed)->capture_default_str();
   command->add_option("--temperature", flags.temperature);
   command->add_option("--top-p", flags.top_p);
@@ -81,6 +83,7 @@ ExitCode run_generate(Experts experts, const GenerateFlags& flags, Report& repor
   job.threads = flags.model.threads;
   job.batch_size = flags.batch_size;
   job.context_length = flags.context;
+  job.kv_cache = flags.kv_cache;
   job.options.max_new_tokens = flags.max_new_tokens;
   job.options.seed = flags.seed;
   job.rows = row_options(manifest);

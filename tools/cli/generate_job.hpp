@@ -12,13 +12,56 @@
 #include "cli/train_job.hpp"
 #include "expert/adapter_file.hpp"
 #include "expert/generate.hpp"
+#include "expert/kv_cache_file.hpp"
 
 namespace cli {
+
+// Tokens that all prompts begin with; at least one of each is left to be computed.
+inline std::span<const std::int32_t> common_prefix(std::span<const std::vector<std::int32_t>> prompts) {
+  std::size_t n = prompts[0].size() - 1;
+  for (const auto& prompt : prompts.subspan(1)) {
+    n = std::min(n, prompt.size() - 1);
+    const auto end = prompts[0].begin() + static_cast<std::ptrdiff_t>(n);
+    n = static_cast<std::size_t>(std::mismatch(prompts[0].begin(), end, prompt.begin()).first - prompts[0].begin());
+  }
+  return std::span(prompts[0]).first(n);
+}
+
+// The generator's prefix from the file, or into it where there is none yet.
+template <class E>
+void use_kv_cache(Generator<E>& generator, std::span<const std::vector<std::int32_t>> prompts,
+                  const std::vector<JsonRow>& rows, const GenerateJob& job, const Report& report) {
+  if constexpr (!E::kv::persists) {
+    throw Error(bad_command_line, {.where = "--kv-cache",
+                                   .expected = "an expert with KvPersistence",
+                                   .got = type_name<E>(),
+                                   .fix = "Set /runtime/requires_kv_cache_persistence and compile that expert"});
+  } else {
+    const bool exists = path_exists(job.kv_cache);
+    if (exists) {
+      load_kv_cache(generator, job.kv_cache);
+      const auto prefix = generator.prefix();
+      for (std::size_t i = 0; i < prompts.size(); ++i)
+        if (prompts[i].size() <= prefix.size() || !std::equal(prefix.begin(), prefix.end(), prompts[i].begin()))
+          throw Error(prompt_refused, {.file = job.input,
+                                       .where = "line " + std::to_string(rows[i].line),
+                                       .expected = "a prompt that begins with the " + std::to_string(prefix.size()) +
+                                                   " tokens of " + expert::quoted(job.kv_cache, 200),
+                                       .fix = "Name another file: it is written where it does not exist"});
+    } else if (const auto prefix = common_prefix(prompts); !prefix.empty()) {
+      generator.share_prefix(prefix);
+      save_kv_cache(generator, job.kv_cache);
+    }
+    report.say(joined({"kv cache: ", generator.prefix().size(), " shared tokens ", exists ? "read from " : "kept in ",
+                       job.kv_cache}));
+  }
+}
 
 template <class E>
 ExitCode generate_expert(const GenerateJob& job, Report& report) {
   namespace fs = std::filesystem;
   using Clock = std::chrono::steady_clock;
+  check_decode_rows<E>(job.batch_size);
   CpuDevice device(job.threads);
   const Weights<E> weights = load_weights<E>(job.model, device);
   const Tokenizer tokenizer = Tokenizer::load(fs::path(job.model) / "tokenizer.json");
@@ -57,7 +100,8 @@ ExitCode generate_expert(const GenerateJob& job, Report& report) {
     const std::int64_t context = job.context_length > 0 ? job.context_length : std::min(wanted, most + 1);
     Generator<E> generator(
         device, weights, adapter.empty() ? nullptr : adapter.data(),
-        {.context_length = context, .rows = std::min<std::int64_t>(job.batch_size, std::ssize(rows))});
+        {.context_length = context, .rows = decode_rows<E>(std::min<std::int64_t>(job.batch_size, std::ssize(rows)))});
+    if (!job.kv_cache.empty()) use_kv_cache<E>(generator, prompts, rows, job, report);
     const std::vector<Answer> answers = answers_to(generator, tokenizer, prompts, options, job.stop_sequences);
     for (std::size_t i = 0; i < rows.size(); ++i) {
       rows[i]

@@ -1,4 +1,4 @@
-// What `train` and `generate` do with one compiled expert: declared here, instantiated once per expert in
+// What `train`, `generate` and `bench` do with one compiled expert: declared here, instantiated once per expert in
 // tools/experts.
 #pragma once
 #include <cstdint>
@@ -25,6 +25,7 @@ struct TrainJob {
   std::int64_t gradient_accumulation_steps = 1;
   double dropout = 0;
   std::uint64_t seed = 42;
+  bool group_by_length = false;
   RowOptions rows;
   RowFilterOptions filter;                       // of the training rows
   std::vector<std::string> command = {};         // the words of the command line, to be shown for a resume
@@ -40,12 +41,21 @@ struct GenerateJob {
   std::int64_t context_length = 0;  // 0: longest prompt + max_new_tokens
   GenerateOptions options;
   std::vector<std::string> stop_sequences;
+  std::string kv_cache;  // keys and values of what all prompts begin with; empty: they are not kept
   RowOptions rows;
+};
+
+struct BenchJob {
+  std::string model, adapter, record;  // adapter empty: an untrained one; record empty: not written
+  int threads = 1;
+  std::int64_t prompt_tokens = 256, new_tokens = 32;
 };
 
 template <class E>
 ExitCode train_expert(const TrainJob& job, Report& report);
 template <class E>
 ExitCode generate_expert(const GenerateJob& job, Report& report);
+template <class E>
+ExitCode bench_expert(const BenchJob& job, Report& report);
 
 }  // namespace cli

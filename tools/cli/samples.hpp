@@ -109,7 +109,8 @@ Json make_samples(CpuDevice& device, const Weights<E>& weights, const float* ada
     std::vector<Json> answers(samples.size(), Json::array());
     for (const auto& [system, parameters] :
          {std::pair<const char*, const float*>{"base", nullptr}, {"expert", adapter}}) {
-      Generator<E> generator(device, weights, parameters, {.context_length = context, .rows = std::ssize(prompts)});
+      Generator<E> generator(device, weights, parameters,
+                             {.context_length = context, .rows = decode_rows<E>(std::ssize(prompts))});
       const std::vector<Answer> all = answers_to(generator, tokenizer, prompts, greedy, options.stop_sequences);
       for (std::size_t i = 0; i < all.size(); ++i) {
         Json answer = Json::object().set("system", system).set("output", all[i].text);

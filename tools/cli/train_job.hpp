@@ -114,7 +114,8 @@ TrainingData read_rows(const std::string& file, const TrainJob& job, const Token
                       {.max_seq_length = E::packing::max_seq_length,
                        .packed = E::packing::packing,
                        .shuffled = training,
-                       .seed = job.seed},
+                       .seed = job.seed,
+                       .group_by_length = training && job.group_by_length},
                       E::batch::batch_size, training ? job.gradient_accumulation_steps : 1, file);
 }
 
@@ -170,6 +171,9 @@ ExitCode train_expert(const TrainJob& job, Report& report) {
                 data.path() == RowPath::packed ? "on" : "off, one document a row", data.path_reason().c_str(),
                 data.packed().rows.size(), static_cast<long long>(E::packing::max_seq_length), data.fill());
   report.say(line);
+  if (job.group_by_length)
+    report.say(data.path() == RowPath::packed ? "group_by_length: packed rows are equally long already"
+                                              : "group_by_length: batches of similar lengths, the longest row first");
   std::optional<TrainingData> valid;
   if (!job.valid.empty()) {
     valid.emplace(read_rows<E>(job.valid, job, tokenizer, end, false));
@@ -231,12 +235,12 @@ ExitCode train_expert(const TrainJob& job, Report& report) {
       save_model<E>(trainer.parameters(), job.out, job.model);
     }
   } else {
-    save_adapter<E>(trainer.parameters(), job.out, job.model, job.dropout);
+    save_adapter<E>(trainer.adapter(), job.out, job.model, job.dropout);
   }
   if constexpr (!trains_base) {
     if (job.samples > 0 && state.stop_reason != TrainingStop::requested) {
       const TrainingData& asked = valid ? *valid : data;
-      files.add_samples(make_samples<E>(device, weights, trainer.parameters(), tokenizer,
+      files.add_samples(make_samples<E>(device, weights, trainer.adapter(), tokenizer,
                                         {.file = valid ? job.valid : job.data,
                                          .lines = evenly_spaced(asked.data().lines, job.samples),
                                          .rows = job.rows,

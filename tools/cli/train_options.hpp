@@ -168,6 +168,7 @@ inline TrainJob make_train_job(const TrainOptions& options, const Manifest& mani
   job.gradient_accumulation_steps = training.gradient_accumulation_steps;
   job.dropout = training.dropout;
   job.seed = training.seed;
+  job.group_by_length = training.group_by_length;
   job.rows = row_options(manifest);
   job.filter = {.min_length = dataset.min_length,
                 .max_length = dataset.max_length,

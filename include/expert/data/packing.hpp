@@ -96,7 +96,31 @@ struct PackingOptions {
   bool packed = true;  // false: one document per row
   bool shuffled = true;
   std::uint64_t seed = 0;
+  bool group_by_length = false;  // where documents are not packed: a batch holds documents of similar lengths
+  std::int64_t batch_size = 1;   // rows of a batch, for that
 };
+
+namespace detail {
+
+// transformers' get_length_grouped_indices: runs of up to 50 batches, each sorted from long to short; the longest
+// document of all comes first, so that what does not fit into memory fails at once.
+inline void group_by_length(const Documents& documents, std::int64_t batch_size, std::vector<std::int64_t>& order) {
+  const auto n = std::ssize(order);
+  const std::int64_t batches = std::max<std::int64_t>(1, std::min<std::int64_t>(n / (4 * batch_size), 50));
+  std::vector<std::int64_t> group;
+  std::int64_t longest = 0;
+  for (std::int64_t first = 0; first < n; first += batches * batch_size) {
+    const auto begin = order.begin() + first, end = order.begin() + std::min(n, first + batches * batch_size);
+    group.assign(begin, end);
+    sort_list(group, [&](std::int64_t a, std::int64_t b) { return documents.length(a) > documents.length(b); });
+    std::copy(group.begin(), group.end(), begin);
+    const auto at = [&](std::int64_t i) { return documents.length(order[static_cast<std::size_t>(i)]); };
+    if (at(first) > at(longest)) longest = first;
+  }
+  if (n > 0) std::swap(order.front(), order[static_cast<std::size_t>(longest)]);
+}
+
+}  // namespace detail
 
 // Best-fit decreasing: documents from long to short, each into the row that it leaves the least space in (TRL's "bfd"
 // strategy; at most 11/9 of the optimal number of rows, on text nearly none lost). Ties and the order of the rows are
@@ -132,12 +156,14 @@ inline PackedRows pack(const Documents& documents, const PackingOptions& options
       if (left > n) space.put(left - n, row);
     }
   } else {
+    if (options.group_by_length) detail::group_by_length(documents, options.batch_size, order);
     for (const std::int64_t d : order) rows.push_back({d});
   }
 
   std::vector<std::int64_t> row_order(rows.size());
   for (std::size_t i = 0; i < row_order.size(); ++i) row_order[i] = static_cast<std::int64_t>(i);
-  if (options.shuffled) detail::shuffle(row_order, options.seed, epoch, 1);
+  const bool grouped = options.group_by_length && !options.packed;
+  if (options.shuffled && !grouped) detail::shuffle(row_order, options.seed, epoch, 1);
   out.rows.reserve(rows.size());
   for (const std::int64_t row : row_order) out.rows.push_back(std::move(rows[static_cast<std::size_t>(row)]));
   return out;

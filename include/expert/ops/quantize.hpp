@@ -13,6 +13,7 @@
 #include <cstdint>
 
 #include "expert/core/config.hpp"
+#include "expert/policy/quant.hpp"
 
 namespace expert {
 inline namespace v0 {
@@ -93,7 +94,6 @@ float absmax_of(const T* w, std::int64_t n) noexcept {
 }  // namespace detail
 
 inline constexpr std::array<float, 256> dynamic_code = detail::dynamic_map();
-inline constexpr std::int64_t nested_block_size = 256;  // scales per scale of scales
 
 // The scales of a 4-bit tensor: `absmax` (one f32 per block), or where that is null, double quantised.
 struct BlockScales {

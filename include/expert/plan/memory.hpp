@@ -7,8 +7,10 @@
 #include "expert/core/arena.hpp"
 #include "expert/core/batch.hpp"
 #include "expert/core/config.hpp"
+#include "expert/core/dtype.hpp"
 #include "expert/plan/parameters.hpp"
 #include "expert/policy/optimizer.hpp"
+#include "expert/policy/quant.hpp"
 #include "expert/policy/rules.hpp"
 
 namespace expert {
@@ -25,6 +27,8 @@ struct Sizes {
                                 V = M::vocab_size, L = M::num_hidden_layers, H = M::num_attention_heads,
                                 K = M::num_key_value_heads, D = M::head_dim, Q = H * D, KV = K * D, R = E::adapter::r;
   static constexpr bool adapts = E::tuning::trains_adapter && R > 0;
+  static constexpr bool own_parameters = adapts && slots::HasOwnParameters<typename E::adapter>;
+  static constexpr std::int64_t kept_layers = E::recompute::activation_checkpointing ? 1 : L;
   static constexpr std::int64_t targets = [] {
     std::int64_t n = 0;
     for (const Projection p : all_projections) n += adapts && E::adapter::targets(p);
@@ -42,7 +46,7 @@ struct Sizes {
     for (const Projection p : all_projections) {
       const std::int64_t out = out_features<M>(p), in = in_features<M>(p);
       if (E::tuning::trains_base) holds(out, in);
-      if (adapts && E::adapter::targets(p)) holds(R, in), holds(out, R);
+      if (adapts && !own_parameters && E::adapter::targets(p)) holds(R, in), holds(out, R);
     }
     return n;
   }();
@@ -51,7 +55,28 @@ struct Sizes {
 };
 }  // namespace detail
 
-// Everything that a trainer touches beyond the mapped weights. Activations are kept for every layer (no recompute).
+// Bytes of the base while it is used, mapped or unpacked: projections as the quant policy stores them (quantised from a
+// checkpoint in bf16), the rest in the types that a bf16 checkpoint has.
+template <class E>
+inline constexpr std::int64_t base_bytes = [] {
+  using M = typename E::model;
+  using Q = typename E::quant;
+  const auto pieces = [](std::int64_t n, std::int64_t of) { return (n + of - 1) / of; };
+  std::int64_t layer = 0;
+  for (const Projection p : all_projections) {
+    const std::int64_t out = out_features<M>(p), n = out * in_features<M>(p);
+    layer += pieces(n * Q::bits, 8);
+    if (Q::bits == 16) continue;
+    const std::int64_t blocks = Q::block_size > 0 ? pieces(n, Q::block_size) : out;
+    constexpr bool nested = Q::kind == WeightKind::nf4;
+    layer += nested ? blocks + pieces(blocks, nested_block_size) * detail::Sizes<E>::f : blocks * detail::Sizes<E>::f;
+  }
+  const std::int64_t rest = model_parameters<M>() - linear_parameters<M>();
+  return layer * M::num_hidden_layers + rest * std::int64_t{sizeof(bf16)};
+}();
+
+// Everything that a trainer touches beyond the mapped weights. Under RecomputeLayers the residual stream is kept of
+// every layer, other activations of one.
 template <class E>
 struct TrainingPlan {
   enum : std::size_t {
@@ -60,6 +85,8 @@ struct TrainingPlan {
     first_moment,
     second_moment,
     muon_scratch,
+    factors,
+    factor_gradients,
     compute_copy,
     dora_norm,
     dora_scale,
@@ -114,43 +141,47 @@ struct TrainingPlan {
   using S = detail::Sizes<E>;
 
   static constexpr std::array<Region, count> regions(std::int64_t tokens) {
-    constexpr std::int64_t t = S::t, f = S::f, L = S::L;
+    constexpr std::int64_t t = S::t, f = S::f, L = S::L, kept = S::kept_layers;
     constexpr bool dora = S::adapts && E::adapter::is_dora, branch = S::adapts && E::adapter::dropout_product;
     const std::int64_t T = tokens, n = trainable_parameters<E> * f, chunk = std::min(E::loss::chunk_rows, T);
     const std::int64_t outputs = dora ? AdapterLayout<E>::layer_outputs * L * f : 0;
     std::array<Region, count> r{};
+    const std::int64_t factor_bytes = S::own_parameters ? AdapterLayout<E>::size * f : 0;
+    const std::int64_t values = S::own_parameters ? AdapterLayout<E>::size : trainable_parameters<E>;
     r[parameters] = {"parameters (f32)", n};
     r[gradients] = {"gradients (f32)", n};
     r[first_moment] = {"first moment of the optimizer (f32)", E::optimizer::moments >= 1 ? n : 0};
     r[second_moment] = {"second moment of the optimizer (f32)", E::optimizer::moments >= 2 ? n : 0};
     r[muon_scratch] = {"Muon's update of one matrix (f32)",
                        OrthogonalisesMatrices<typename E::optimizer> ? S::muon * f : 0};
-    r[compute_copy] = {"parameters in the compute type", t == f ? 0 : trainable_parameters<E> * t};
+    r[factors] = {"A and B that the parameters expand to (f32)", factor_bytes};
+    r[factor_gradients] = {"gradients of A and B (f32)", factor_bytes};
+    r[compute_copy] = {"parameters in the compute type", t == f ? 0 : values * t};
     r[dora_norm] = {"DoRA norms", outputs};
     r[dora_scale] = {"DoRA scales", outputs};
     r[dora_weight_square] = {"DoRA row squares of W", outputs};
     r[dora_product] = {"DoRA W A^T and A A^T, one projection", dora ? (S::max_out + S::R) * S::R * f : 0};
     r[residual] = {"residual stream, every layer", (L + 1) * T * S::C * t};
-    r[residual_mid] = {"residual stream after attention, every layer", L * T * S::C * t};
-    r[input_norm] = {"input_layernorm output, every layer", L * T * S::C * t};
-    r[q] = {"q_proj output, every layer", L * T * S::Q * t};
-    r[k] = {"k_proj output, every layer", L * T * S::KV * t};
-    r[v] = {"v_proj output, every layer", L * T * S::KV * t};
-    r[q_rotated] = {"rotated queries, every layer", L * T * S::Q * t};
-    r[k_rotated] = {"rotated keys, every layer", L * T * S::KV * t};
-    r[v_scaled] = {"values, every layer", L * T * S::KV * t};
-    r[context] = {"attention output, every layer", L * T * S::Q * t};
-    r[o] = {"o_proj output, every layer", L * T * S::C * t};
-    r[post_norm] = {"post_attention_layernorm output, every layer", L * T * S::C * t};
-    r[gate] = {"gate_proj output, every layer", L * T * S::F * t};
-    r[up] = {"up_proj output, every layer", L * T * S::F * t};
-    r[activation] = {"swiglu output, every layer", L * T * S::F * t};
-    r[down] = {"down_proj output, every layer", L * T * S::C * t};
-    r[rank_rows] = {"x A^T, every layer and target", L * S::targets * T * S::R * t};
-    r[dropout_branch] = {"DoRA's dropped product, every layer and target",
-                         branch ? AdapterLayout<E>::layer_outputs * L * T * t : 0};
-    r[row_statistics] = {"rms_norm statistics, every layer", (L * (2 + S::H + S::K) + 1) * T * f};
-    r[log_sum_exp] = {"attention log-sum-exp, every layer", L * T * S::H * f};
+    r[residual_mid] = {"residual stream after attention, kept layers", kept * T * S::C * t};
+    r[input_norm] = {"input_layernorm output, kept layers", kept * T * S::C * t};
+    r[q] = {"q_proj output, kept layers", kept * T * S::Q * t};
+    r[k] = {"k_proj output, kept layers", kept * T * S::KV * t};
+    r[v] = {"v_proj output, kept layers", kept * T * S::KV * t};
+    r[q_rotated] = {"rotated queries, kept layers", kept * T * S::Q * t};
+    r[k_rotated] = {"rotated keys, kept layers", kept * T * S::KV * t};
+    r[v_scaled] = {"values, kept layers", kept * T * S::KV * t};
+    r[context] = {"attention output, kept layers", kept * T * S::Q * t};
+    r[o] = {"o_proj output, kept layers", kept * T * S::C * t};
+    r[post_norm] = {"post_attention_layernorm output, kept layers", kept * T * S::C * t};
+    r[gate] = {"gate_proj output, kept layers", kept * T * S::F * t};
+    r[up] = {"up_proj output, kept layers", kept * T * S::F * t};
+    r[activation] = {"swiglu output, kept layers", kept * T * S::F * t};
+    r[down] = {"down_proj output, kept layers", kept * T * S::C * t};
+    r[rank_rows] = {"x A^T, kept layers and targets", kept * S::targets * T * S::R * t};
+    r[dropout_branch] = {"DoRA's dropped product, kept layers and targets",
+                         branch ? AdapterLayout<E>::layer_outputs * kept * T * t : 0};
+    r[row_statistics] = {"rms_norm statistics, kept layers", (kept * (2 + S::H + S::K) + 1) * T * f};
+    r[log_sum_exp] = {"attention log-sum-exp, kept layers", kept * T * S::H * f};
     r[final_norm] = {"final norm output", T * S::C * t};
     r[loss_rows] = {"hidden rows that bear loss, one chunk", chunk * S::C * t};
     r[d_loss_rows] = {"their gradient", chunk * S::C * t};
@@ -278,6 +309,15 @@ struct GenerationPlan {
     return r;
   }
 };
+
+// Bytes that a generator of one sequence gains by the adapter: what /perf/vram_mb_overhead bounds.
+template <class E>
+constexpr std::int64_t adapter_overhead_bytes(std::int64_t context_length) {
+  const auto bytes = [&](bool with_adapter) {
+    return total_bytes(GenerationPlan<E>::regions(1, context_length, context_length, with_adapter));
+  };
+  return bytes(true) - bytes(false);
+}
 
 }  // namespace v0
 }  // namespace expert

@@ -1,9 +1,11 @@
 // Where each trainable tensor lies in the flat f32 arrays of parameters, gradients and moments (all four share one
-// layout).
+// layout, TrainedLayout<E>).
 #pragma once
 #include <array>
 #include <cstdint>
 #include <string>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "expert/core/config.hpp"
@@ -85,6 +87,48 @@ struct AdapterLayout {
   }
 };
 
+// What an adapter with parameters of its own trains: for each layer, for each target its tensors(out, in).
+// AdapterLayout is that of the factors that it expands to.
+template <class E>
+struct OwnLayout {
+  using M = typename E::model;
+  using A = typename E::adapter;
+  static constexpr std::int64_t size_of(Projection p) {
+    std::int64_t n = 0;
+    if (A::targets(p))
+      for (const OwnTensor& tensor : A::tensors(out_features<M>(p), in_features<M>(p))) n += tensor.size;
+    return n;
+  }
+  static constexpr std::int64_t layer_size = [] {
+    std::int64_t n = 0;
+    for (const Projection p : all_projections) n += size_of(p);
+    return n;
+  }();
+  static constexpr std::int64_t size = layer_size * M::num_hidden_layers;
+  static constexpr std::int64_t at(std::int64_t layer, Projection p) {
+    std::int64_t offset = layer * layer_size;
+    for (const Projection q : all_projections) {
+      if (q == p) break;
+      offset += size_of(q);
+    }
+    return offset;
+  }
+  static std::vector<NamedSlice> slices() {
+    std::vector<NamedSlice> list;
+    for (std::int64_t layer = 0; layer < M::num_hidden_layers; ++layer)
+      for (const Projection p : all_projections) {
+        if (!A::targets(p)) continue;
+        std::int64_t offset = at(layer, p);
+        for (const OwnTensor& tensor : A::tensors(out_features<M>(p), in_features<M>(p))) {
+          std::string name = "base_model.model." + AdapterLayout<E>::module_name(layer, p);
+          list.push_back({std::move(name.append(".").append(tensor.name)), {tensor.size}, offset, tensor.size});
+          offset += tensor.size;
+        }
+      }
+    return list;
+  }
+};
+
 // Base weights under full fine-tuning: the checkpoint's tensors in the order of the tensor table.
 template <class E>
 struct BaseLayout {
@@ -134,10 +178,24 @@ struct BaseLayout {
   }
 };
 
+namespace detail {
+template <class E>
+consteval auto trained_layout() {
+  if constexpr (E::tuning::trains_base) {
+    return std::type_identity<BaseLayout<E>>{};
+  } else if constexpr (slots::HasOwnParameters<typename E::adapter>) {
+    return std::type_identity<OwnLayout<E>>{};
+  } else {
+    return std::type_identity<AdapterLayout<E>>{};
+  }
+}
+}  // namespace detail
+
 // What the optimizer updates: the base weights under full fine-tuning, else the adapter.
 template <class E>
-inline constexpr std::int64_t trainable_parameters =
-    E::tuning::trains_base ? BaseLayout<E>::size : AdapterLayout<E>::size;
+using TrainedLayout = typename decltype(detail::trained_layout<E>())::type;
+template <class E>
+inline constexpr std::int64_t trainable_parameters = TrainedLayout<E>::size;
 
 }  // namespace v0
 }  // namespace expert

@@ -241,7 +241,6 @@ inline constexpr std::array manifest_fields_not_built{
     NotBuiltField{"/training/dataset/augmentation/table_aliases", "false"},
     NotBuiltField{"/training/dataset/validation/validate_json", "false"},
     NotBuiltField{"/training/dataset/validation/validate_schema", "false"},
-    NotBuiltField{"/training/config/group_by_length", "false"},
     NotBuiltField{"/training/decoding/grammar_file", "\"\""},
     NotBuiltField{"/evaluation/suite", "\"\""},
     NotBuiltField{"/evaluation/test_cases", "\"\""},
@@ -249,8 +248,7 @@ inline constexpr std::array manifest_fields_not_built{
 };
 
 // Records that no tool writes or compares yet.
-inline constexpr std::array<std::string_view, 13> manifest_records_not_built{
-    "/perf/latency_ms_overhead",
+inline constexpr std::array<std::string_view, 12> manifest_records_not_built{
     "/training/dataset/preprocessing",
     "/training/dataset/splits",
     "/training/dataset/*_distribution",

@@ -22,6 +22,8 @@ struct Bf16Weights {
   static constexpr auto describe() { return std::array{Field{"/base_models/0/quantization", quantization}}; }
 };
 
+inline constexpr std::int64_t nested_block_size = 256;  // NF4's scales per scale of scales
+
 // NF4 in blocks of 64 over the flattened tensor, absmax itself quantised to 8 bits in blocks of 256 (double
 // quantisation): codes, absmax and values are those of bitsandbytes. arXiv 2305.14314.
 struct Int4Quant {

@@ -26,8 +26,7 @@ struct KvCache {
 // The cache can also be saved, restored and shared between requests with one prefix.
 struct KvPersistence {
   using slot = slots::kv;
-  static constexpr bool caches = true, persists = true, built = false;
-  static constexpr std::string_view stage = "kv cache persistence";
+  static constexpr bool caches = true, persists = true;
   static constexpr auto describe() { return detail::describe_kv<persists>(); }
 };
 

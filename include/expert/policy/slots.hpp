@@ -16,6 +16,12 @@ struct UpdateStep {
   double clip = 1;  // gradients are to be multiplied by it
 };
 
+// A tensor that an adapter with parameters of its own trains.
+struct OwnTensor {
+  std::string_view name;
+  std::int64_t size = 0;
+};
+
 namespace slots {
 
 // A constant around a concept keeps the compilers from adding its anatomy, in more lines that read "error:".
@@ -82,9 +88,35 @@ template <class P>
 concept RankIsPositive = P::r > 0 || std::same_as<P, NoAdapter>;
 template <class P>
 concept AlphaIsPositive = !RankIsPositive<P> || !requires { P::alpha; } || P::alpha > 0 || std::same_as<P, NoAdapter>;
+template <class P>
+concept HasFactors = requires {
+  P::alpha, P::target_modules, P::is_dora, P::dropout_product, P::rank_stabilized;
+  { P::scaling() } -> std::convertible_to<double>;
+  &P::targets;
+};
+// An adapter may train parameters of its own, of which A (r, in) and B (out, r) are functions:
+//   tensors(out, in)                          names and sizes, in the order in which they lie
+//   initialise(out, in, seed, own)            their first values; the seed differs by layer and projection
+//   expand(out, in, own, a, b)                writes A and B; once per optimizer step
+//   reduce(out, in, own, d_a, d_b, d_own)     adds the gradient of own that those of A and B make
+template <class P>
+concept HasOwnParameters = requires { &P::expand; } || requires { &P::reduce; };
+template <class P>
+concept OwnParametersAreWhole =
+    !HasOwnParameters<P> || requires(std::int64_t n, std::uint64_t seed, const float* own, float* x) {
+      { P::tensors(n, n).begin()->size } -> std::convertible_to<std::int64_t>;
+      { P::initialise(n, n, seed, x) } noexcept;
+      { P::expand(n, n, own, x, x) } noexcept;
+      { P::reduce(n, n, own, own, own, x) } noexcept;
+      requires !P::is_dora;
+    };
+// An adapter may fix its dropout, `static constexpr Ratio dropout`; without, it is a value of the run.
+template <class P>
+concept DropoutHasItsProduct = !requires { requires P::is_dora && (P::dropout.value() > 0) && !P::dropout_product; };
 struct adapter {
   template <class P>
-  static constexpr bool accepts = HasRank<P> && RankIsPositive<P> && AlphaIsPositive<P>;
+  static constexpr bool accepts = HasRank<P> && RankIsPositive<P> && AlphaIsPositive<P> && HasFactors<P> &&
+                                  OwnParametersAreWhole<P> && DropoutHasItsProduct<P>;
   template <class P>
   static void explain() {
     static_assert(holds<HasRank<P>>,
@@ -94,6 +126,19 @@ struct adapter {
                     "EXPERT-E021: an adapter's rank is at least 1. Raise r, or use NoAdapter.");
       static_assert(holds<AlphaIsPositive<P>>,
                     "EXPERT-E022: with alpha <= 0 the adapter is scaled away and learns nothing. Raise alpha.");
+      if constexpr (RankIsPositive<P> && AlphaIsPositive<P>) {
+        static_assert(holds<HasFactors<P>>,
+                      "EXPERT-E080: an adapter policy needs alpha, target_modules, targets(Projection), scaling(), "
+                      "is_dora, dropout_product and rank_stabilized. Derive from LoRA<r, alpha, Targets<...>>.");
+        if constexpr (HasFactors<P>) {
+          static_assert(holds<DropoutHasItsProduct<P>>,
+                        "EXPERT-E082: DoRA with dropout needs a second product with the base weight, which this "
+                        "policy has not. Use DoRAWithDropout<r>, or dropout 0.");
+          static_assert(holds<OwnParametersAreWhole<P>>,
+                        "EXPERT-E081: an adapter that trains parameters of its own needs tensors, initialise, expand "
+                        "and reduce, the last three noexcept, and is_dora = false. See slots::OwnParametersAreWhole.");
+        }
+      }
     }
   }
 };

@@ -35,11 +35,11 @@ struct KeepActivations {
   static constexpr auto describe() { return detail::describe_recompute<activation_checkpointing>(); }
 };
 
-// Only the residual stream is kept; the rest of a layer is computed again in backward.
+// Only the residual stream is kept; the rest of a layer is computed again in backward: the same gradients, bit by bit,
+// for a third more arithmetic. transformers: gradient_checkpointing_enable().
 struct RecomputeLayers {
   using slot = slots::recompute;
-  static constexpr bool activation_checkpointing = true, built = false;
-  static constexpr std::string_view stage = "gradient_checkpointing";
+  static constexpr bool activation_checkpointing = true;
   static constexpr auto describe() { return detail::describe_recompute<activation_checkpointing>(); }
 };
 
