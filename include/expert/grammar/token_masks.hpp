@@ -111,10 +111,18 @@ class TokenSets {
   // Loops over letters are worth a pass over the whole vocabulary.
   static constexpr CharacterKinds worth_a_pass = kind_of_ascii('z') | kind_of_ascii('Z') | whole_characters;
 
+  // `home` is a state that loops over letters, to which every text leads that is made of its loop's kinds and begins
+  // with one of `first`: an identifier, also where its beginning may still become a keyword. All tokens of such texts
+  // are found in one pass over the vocabulary.
   struct Profile {
     CharacterKinds loop = 0;  // whole kinds of characters that lead from the state back to itself
-    CharacterKinds exit = 0;  // kinds of all else that can come next: other edges, calls, the end of the rule
-    bool known = false;
+    CharacterKinds next = 0;  // all kinds that can come next: edges, calls, what follows the rule
+    CharacterKinds stack = 0;  // those of the rules it calls and of what follows its own
+    CharacterKinds exit = 0;  // those that are not in `loop`, or that can also leave it
+    std::int32_t home = none;
+    CharacterKinds first = 0;
+    CharacterKinds home_exit = 0;  // kinds that leave the way home, from here on
+    bool known = false, home_known = false;
   };
   struct Work {  // a result in the making
     std::vector<std::int32_t> ids, ends;
@@ -122,7 +130,7 @@ class TokenSets {
     IntIndex arrived;
   };
   struct LoopMask {
-    CharacterKinds loop;
+    CharacterKinds loop, first;
     std::int32_t node;
     std::vector<std::uint64_t> words;
   };
@@ -137,36 +145,112 @@ class TokenSets {
     return kinds;
   }
 
-  const Profile& profile(std::int32_t state) {
+  Profile& profile(std::int32_t state) {
     Profile& profile = profiles_[static_cast<std::size_t>(state)];
-    if (!profile.known) profile = profile_of(state);
+    if (!profile.known) fill(profile, state);
     return profile;
   }
-  Profile profile_of(std::int32_t state) const {
-    CharacterKinds loops = 0, others = 0;  // kinds with a byte that leads back, with one that does not
+  void fill(Profile& profile, std::int32_t state) const {
+    CharacterKinds loops = 0, others = 0, leaves = 0;  // kinds with a byte that leads back, that does not, that goes on
     bool beyond_ascii = false;
     for (unsigned byte = 0; byte < 256; ++byte) {
       const std::int32_t to = automaton_.next(state, static_cast<std::uint8_t>(byte));
       beyond_ascii |= byte >= 0x80 && to != GrammarAutomaton::dead;
-      if (byte < 0x80) (to == state ? loops : others) |= ascii_kinds[byte];
+      if (byte >= 0x80) continue;
+      (to == state ? loops : others) |= ascii_kinds[byte];
+      if (to != state && to != GrammarAutomaton::dead) leaves |= ascii_kinds[byte];
     }
-    Profile profile{loops & ~others, loops & others, true};
-    for (unsigned byte = 0; byte < 0x80; ++byte) {
-      const std::int32_t to = automaton_.next(state, static_cast<std::uint8_t>(byte));
-      if (to != GrammarAutomaton::dead && to != state) profile.exit |= ascii_kinds[byte];
-    }
+    profile.loop = loops & ~others;
+    const auto [begin, end] = automaton_.calls(state);
+    for (const auto* call = begin; call != end; ++call)
+      profile.stack |= first_kinds_[static_cast<std::size_t>(call->rule)];
+    if (automaton_.ends(state)) profile.stack |= follow_kinds_[static_cast<std::size_t>(automaton_.rule_of(state))];
+    profile.exit = leaves | (loops & others) | profile.stack;
     if (beyond_ascii) {
-      const bool all = every_character_returns(state, state, Utf8::border);
+      const bool all = every_character_leads(state, state, Utf8::border);
       (all ? profile.loop : profile.exit) |= whole_characters;
       profile.exit |= partial_characters;
     }
-    const auto [begin, end] = automaton_.calls(state);
-    for (const auto* call = begin; call != end; ++call)
-      profile.exit |= first_kinds_[static_cast<std::size_t>(call->rule)];
-    if (automaton_.ends(state)) profile.exit |= follow_kinds_[static_cast<std::size_t>(automaton_.rule_of(state))];
-    return profile;
+    profile.next = profile.loop | profile.exit;
+    profile.known = true;
   }
-  bool every_character_returns(std::int32_t home, std::int32_t state, Utf8 utf8) const {
+
+  // Fills home, first and home_exit.
+  const Profile& with_home(std::int32_t state) {
+    Profile& here = profile(state);
+    if (here.home_known) return here;
+    here.home_known = true;
+    const std::int32_t home = (here.loop & worth_a_pass) ? state : find_loop(state);
+    if (home == none) return here;
+    if (home != state) with_home(home);
+    const CharacterKinds loop = profile(home).loop;
+    CharacterKinds others = 0, exit = here.stack | (here.next & ~loop);
+    for (unsigned byte = 0; byte < 0x80; ++byte) {
+      if (!(loop & ascii_kinds[byte])) continue;
+      const std::int32_t to = automaton_.next(state, static_cast<std::uint8_t>(byte));
+      if (leads_home(to, home))
+        exit |= to == home ? profile(home).exit : profile(to).home_exit;
+      else
+        others |= ascii_kinds[byte];
+    }
+    if ((loop & whole_characters) && !every_character_leads(home, state, Utf8::border)) others |= whole_characters;
+    if ((loop & ~others & worth_a_pass) == 0) return here;
+    here.home = home;
+    here.first = loop & ~others;
+    here.home_exit = exit;
+    return here;
+  }
+  // The state in which a run of some letter ends up, if it is worth a pass.
+  std::int32_t find_loop(std::int32_t state) {
+    for (const std::uint8_t letter : {std::uint8_t{'z'}, std::uint8_t{'Q'}}) {
+      std::int32_t to = automaton_.next(state, letter);
+      for (int i = 0; i < 32 && to != GrammarAutomaton::dead; ++i) {
+        const std::int32_t next = automaton_.next(to, letter);
+        if (next == to && (profile(to).loop & worth_a_pass)) return to;
+        if (next == to) break;
+        to = next;
+      }
+    }
+    return none;
+  }
+  // Every text of the loop's kinds leads from `state` to `home`. Fills the profiles of the states between.
+  bool leads_home(std::int32_t state, std::int32_t home) {
+    if (state == GrammarAutomaton::dead) return false;
+    const CharacterKinds loop = profile(home).loop;
+    const auto is_home = [&](std::int32_t s) {
+      const Profile& p = profiles_[static_cast<std::size_t>(s)];
+      return s == home || (p.home == home && p.first == loop);
+    };
+    if (is_home(state)) return true;
+    constexpr std::size_t max_between = 512;
+    std::vector<std::int32_t> between{state};
+    IntIndex seen;
+    seen.insert(IntIndex::key(state, 0), 0);
+    CharacterKinds exit = profile(home).exit;
+    for (std::size_t i = 0; i < between.size(); ++i) {
+      const Profile& here = profile(between[i]);
+      exit |= here.stack | (here.next & ~loop);
+      if ((loop & whole_characters) && !every_character_leads(home, between[i], Utf8::border)) return false;
+      for (unsigned byte = 0; byte < 0x80; ++byte) {
+        if (!(loop & ascii_kinds[byte])) continue;
+        const std::int32_t to = automaton_.next(between[i], static_cast<std::uint8_t>(byte));
+        if (to == GrammarAutomaton::dead || between.size() > max_between) return false;
+        if (is_home(to) && to != home)
+          exit |= profile(to).home_exit;
+        else if (to != home && seen.insert(IntIndex::key(to, 0), 0))
+          between.push_back(to);
+      }
+    }
+    for (const std::int32_t s : between) {
+      Profile& p = profiles_[static_cast<std::size_t>(s)];
+      p.home = home;
+      p.first = loop;
+      p.home_exit = exit;
+      p.home_known = true;
+    }
+    return true;
+  }
+  bool every_character_leads(std::int32_t home, std::int32_t state, Utf8 utf8) const {
     std::int32_t seen_state = none;
     Utf8 seen_utf8 = Utf8::bad;
     for (unsigned byte = 0x80; byte < 256; ++byte) {
@@ -175,7 +259,7 @@ class TokenSets {
       const std::int32_t to = automaton_.next(state, static_cast<std::uint8_t>(byte));
       if (to == seen_state && next == seen_utf8) continue;  // neighbours mostly do the same
       if (to == GrammarAutomaton::dead) return false;
-      if (next == Utf8::border ? to != home : !every_character_returns(home, to, next)) return false;
+      if (next == Utf8::border ? to != home : !every_character_leads(home, to, next)) return false;
       seen_state = to;
       seen_utf8 = next;
     }
@@ -220,55 +304,76 @@ class TokenSets {
   static void set_bit(std::vector<std::uint64_t>& words, std::int32_t id) {
     words[static_cast<std::size_t>(id) / 64] |= std::uint64_t{1} << (id % 64);
   }
-
-  // Tokens of which all that is behind `node` (the root or the space) is of the kinds `loop`.
-  const std::uint64_t* loop_mask(CharacterKinds loop, std::int32_t node) {
-    for (const LoopMask& known : loop_masks_)
-      if (known.loop == loop && known.node == node) return known.words.data();
-    std::vector<std::uint64_t> words(vocabulary_.mask_words());
-    const auto kinds = node == Vocabulary::root ? vocabulary_.kinds() : vocabulary_.kinds_after_space();
-    with_mask_kernels(
-        isa_, [&](auto kernels) { decltype(kernels)::select(words.data(), kinds.data(), kinds.size(), ~loop); });
-    loop_masks_.push_back({loop, node, std::move(words)});
-    return loop_masks_.back().words.data();
+  static void clear_bit(std::vector<std::uint64_t>& words, std::int32_t id) {
+    words[static_cast<std::size_t>(id) / 64] &= ~(std::uint64_t{1} << (id % 64));
   }
 
-  // The tokens below `v` from `state` on. `covered` is a state, or none: tokens that loop in it all the way from the
-  // node where the pass began are in the work already, and `v` was reached by such loops (or is within a character).
+  // Tokens of which all that is behind `node` (the root or the space) is of the kinds `loop` and begins with `first`.
+  const std::uint64_t* loop_mask(CharacterKinds loop, CharacterKinds first, std::int32_t node) {
+    for (const LoopMask& known : loop_masks_)
+      if (known.loop == loop && known.first == first && known.node == node) return known.words.data();
+    std::vector<std::uint64_t> words(vocabulary_.mask_words());
+    if (first == loop) {
+      const auto kinds = node == Vocabulary::root ? vocabulary_.kinds() : vocabulary_.kinds_after_space();
+      with_mask_kernels(
+          isa_, [&](auto kernels) { decltype(kernels)::select(words.data(), kinds.data(), kinds.size(), ~loop); });
+    } else {
+      join(words, loop_mask(loop, loop, node));
+      each_child(node, [&](std::int32_t, const Vocabulary::Node& child) {
+        if ((kind_of(child.byte) & loop & ~first) == 0) return;
+        for (std::uint32_t t = child.tokens_begin; t < child.tokens_end; ++t) clear_bit(words, vocabulary_.tokens()[t]);
+      });
+    }
+    loop_masks_.push_back({loop, first, node, std::move(words)});
+    return loop_masks_.back().words.data();
+  }
+  template <class F>
+  void each_child(std::int32_t v, F&& f) const {
+    const Vocabulary::Node& node = vocabulary_.node(v);
+    for (std::int32_t w = node.first_child; w < node.first_child + node.children; ++w) f(w, vocabulary_.node(w));
+  }
+
+  // The tokens below `v` from `state` on. `covered` is none or a home: tokens whose characters are all of its loop's
+  // kinds, from the node of the pass on, are in the work already, and so are those of the way to `v`.
   void visit(Work& work, std::int32_t v, std::int32_t state, std::int32_t covered) {
     const Vocabulary::Node& node = vocabulary_.node(v);
-    const Profile& here = profile(state);
-    if ((node.below & (here.loop | here.exit)) == 0) return;
-    if (covered != state && (v == Vocabulary::root || v == vocabulary_.space()) && (here.loop & worth_a_pass)) {
-      work.words.push_back(loop_mask(here.loop, v));
-      covered = state;
+    if ((node.below & profile(state).next) == 0) return;
+    CharacterKinds kinds = covered == none ? 0 : profile(covered).loop;
+    if (covered == none && (v == Vocabulary::root || v == vocabulary_.space())) {
+      const Profile& here = with_home(state);
+      covered = here.home;
+      kinds = here.first;
+      if (covered != none) work.words.push_back(loop_mask(profile(covered).loop, kinds, v));
     }
-    for (std::int32_t w = node.first_child; w < node.first_child + node.children; ++w)
-      visit_child(work, w, state, covered);
+    each_child(v, [&](std::int32_t w, const Vocabulary::Node& child) {
+      const std::int32_t to = automaton_.next(state, child.byte);
+      if (to == GrammarAutomaton::dead) return;
+      const bool stays = covered != none && (kinds & (child.byte < 0x80 ? ascii_kinds[child.byte] : whole_characters));
+      if (stays)
+        visit_covered(work, w, to, covered);
+      else
+        visit_open(work, w, to);
+    });
     const auto [begin, end] = automaton_.calls(state);
     for (const auto* call = begin; call != end; ++call)
       if (node.below & first_kinds_[static_cast<std::size_t>(call->rule)]) visit_call(work, v, *call);
   }
-
-  void visit_child(Work& work, std::int32_t w, std::int32_t state, std::int32_t covered) {
+  void visit_covered(Work& work, std::int32_t w, std::int32_t to, std::int32_t home) {
     const Vocabulary::Node& child = vocabulary_.node(w);
-    const std::int32_t to = automaton_.next(state, child.byte);
-    if (to == GrammarAutomaton::dead) return;
-    const bool ascii = child.byte < 0x80;
-    if (covered != none) {
-      const CharacterKinds loop = profile(covered).loop;
-      const bool stays = ascii ? state == covered && to == covered && (loop & ascii_kinds[child.byte])
-                               : (loop & whole_characters) != 0;
-      if (!stays)
-        covered = none;
-      else if ((child.below & profile(covered).exit) == 0 && (to == covered || child.own_end == child.tokens_begin))
-        return;  // nothing below but what is in the work
-    }
-    if (covered == none || to != covered) add_tokens(work, child.tokens_begin, child.own_end);
+    const bool partial = child.utf8 != Utf8::border;  // tokens that end here are not of whole characters
+    const bool at_home = partial || to == home;
+    const CharacterKinds exit = at_home ? profile(home).exit : profile(to).home_exit;
+    if ((child.below & exit) == 0 && (!partial || child.own_end == child.tokens_begin)) return;
+    if (partial) add_tokens(work, child.tokens_begin, child.own_end);
+    arrive(work, w, to, home);
+  }
+  void visit_open(Work& work, std::int32_t w, std::int32_t to) {
+    const Vocabulary::Node& child = vocabulary_.node(w);
     const Profile& there = profile(to);
-    if (covered == none && ascii && (child.below & (~there.loop | there.exit)) == 0)
-      return add_tokens(work, child.own_end, child.tokens_end);
-    arrive(work, w, to, covered);
+    // Where only the loop goes on, all tokens below do.
+    const bool all = child.byte < 0x80 && (child.below & (~there.loop | there.exit)) == 0;
+    add_tokens(work, child.tokens_begin, all ? child.tokens_end : child.own_end);
+    if (!all) arrive(work, w, to, none);
   }
 
   void visit_call(Work& work, std::int32_t v, const GrammarAutomaton::Call& call) {
@@ -288,9 +393,9 @@ class TokenSets {
   bool may_end(std::int32_t v, std::int32_t rule) const {
     const Vocabulary::Node& node = vocabulary_.node(v);
     if ((node.below & follow_kinds_[static_cast<std::size_t>(rule)]) == 0) return false;
-    for (std::int32_t w = node.first_child; w < node.first_child + node.children; ++w)
-      if (automaton_.follow(rule).has(vocabulary_.node(w).byte)) return true;
-    return false;
+    bool found = false;
+    each_child(v, [&](std::int32_t, const Vocabulary::Node& child) { found |= automaton_.follow(rule).has(child.byte); });
+    return found;
   }
 
   void add_tokens(Work& work, std::uint32_t begin, std::uint32_t end) {
@@ -303,7 +408,7 @@ class TokenSets {
   Isa isa_;
   std::vector<Profile> profiles_;                              // (states)
   std::vector<CharacterKinds> first_kinds_, follow_kinds_;     // (rules)
-  std::vector<LoopMask> loop_masks_;
+  std::deque<LoopMask> loop_masks_;  // a mask stays where it is
   IntIndex by_node_, by_list_;
   std::deque<Result> results_;  // a result stays where it is
   ListTable lists_;
