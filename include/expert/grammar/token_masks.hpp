@@ -109,7 +109,7 @@ class TokenSets {
   static constexpr std::int32_t none = -1;
   static constexpr std::size_t max_depth = 1024, few_tokens = 1024;
   // Loops over letters are worth a pass over the whole vocabulary.
-  static constexpr CharacterKinds worth_a_pass = kind_of_ascii('z') | kind_of_ascii('Z') | whole_characters;
+  static constexpr CharacterKinds worth_a_pass = kind_of_ascii('z') | kind_of_ascii('Z') | beyond_ascii;
 
   // `home` is a state that loops over letters, to which every text leads that is made of its loop's kinds and begins
   // with one of `first`: an identifier, also where its beginning may still become a keyword. All tokens of such texts
@@ -136,7 +136,7 @@ class TokenSets {
   };
 
   static CharacterKinds kind_of(unsigned byte) {
-    return byte < 0x80 ? ascii_kinds[byte] : whole_characters | partial_characters;
+    return byte < 0x80 ? ascii_kinds[byte] : byte < 0xc0 ? ill_formed : beyond_ascii;
   }
   static CharacterKinds kinds_of(const ByteSet& bytes) {
     CharacterKinds kinds = 0;
@@ -152,13 +152,10 @@ class TokenSets {
   }
   void fill(Profile& profile, std::int32_t state) const {
     CharacterKinds loops = 0, others = 0, leaves = 0;  // kinds with a byte that leads back, that does not, that goes on
-    bool beyond_ascii = false;
     for (unsigned byte = 0; byte < 256; ++byte) {
       const std::int32_t to = automaton_.next(state, static_cast<std::uint8_t>(byte));
-      beyond_ascii |= byte >= 0x80 && to != GrammarAutomaton::dead;
-      if (byte >= 0x80) continue;
-      (to == state ? loops : others) |= ascii_kinds[byte];
-      if (to != state && to != GrammarAutomaton::dead) leaves |= ascii_kinds[byte];
+      if (byte < 0x80) (to == state ? loops : others) |= ascii_kinds[byte];
+      if (to != state && to != GrammarAutomaton::dead) leaves |= kind_of(byte);
     }
     profile.loop = loops & ~others;
     const auto [begin, end] = automaton_.calls(state);
@@ -166,11 +163,12 @@ class TokenSets {
       profile.stack |= first_kinds_[static_cast<std::size_t>(call->rule)];
     if (automaton_.ends(state)) profile.stack |= follow_kinds_[static_cast<std::size_t>(automaton_.rule_of(state))];
     profile.exit = leaves | (loops & others) | profile.stack;
-    if (beyond_ascii) {
-      const bool all = every_character_leads(state, state, Utf8::border);
-      (all ? profile.loop : profile.exit) |= whole_characters;
-      profile.exit |= partial_characters;
+    if ((leaves & beyond_ascii) && every_character_leads(state, state, Utf8::border)) {
+      profile.loop |= beyond_ascii;
+      profile.exit = (profile.exit & ~beyond_ascii) | (profile.stack & beyond_ascii);
     }
+    // Within a character the rest of it comes: in a token that is the ill-formed beginning, or well-formed behind more.
+    if (profile.exit & ill_formed) profile.exit |= beyond_ascii;
     profile.next = profile.loop | profile.exit;
     profile.known = true;
   }
@@ -193,7 +191,7 @@ class TokenSets {
       else
         others |= ascii_kinds[byte];
     }
-    if ((loop & whole_characters) && !every_character_leads(home, state, Utf8::border)) others |= whole_characters;
+    if ((loop & beyond_ascii) && !every_character_leads(home, state, Utf8::border)) others |= beyond_ascii;
     if ((loop & ~others & worth_a_pass) == 0) return here;
     here.home = home;
     here.first = loop & ~others;
@@ -230,7 +228,7 @@ class TokenSets {
     for (std::size_t i = 0; i < between.size(); ++i) {
       const Profile& here = profile(between[i]);
       exit |= here.stack | (here.next & ~loop);
-      if ((loop & whole_characters) && !every_character_leads(home, between[i], Utf8::border)) return false;
+      if ((loop & beyond_ascii) && !every_character_leads(home, between[i], Utf8::border)) return false;
       for (unsigned byte = 0; byte < 0x80; ++byte) {
         if (!(loop & ascii_kinds[byte])) continue;
         const std::int32_t to = automaton_.next(between[i], static_cast<std::uint8_t>(byte));
@@ -348,7 +346,7 @@ class TokenSets {
     each_child(v, [&](std::int32_t w, const Vocabulary::Node& child) {
       const std::int32_t to = automaton_.next(state, child.byte);
       if (to == GrammarAutomaton::dead) return;
-      const bool stays = covered != none && (kinds & (child.byte < 0x80 ? ascii_kinds[child.byte] : whole_characters));
+      const bool stays = covered != none && (kinds & (child.byte < 0x80 ? ascii_kinds[child.byte] : beyond_ascii));
       if (stays)
         visit_covered(work, w, to, covered);
       else
@@ -360,11 +358,9 @@ class TokenSets {
   }
   void visit_covered(Work& work, std::int32_t w, std::int32_t to, std::int32_t home) {
     const Vocabulary::Node& child = vocabulary_.node(w);
-    const bool partial = child.utf8 != Utf8::border;  // tokens that end here are not of whole characters
-    const bool at_home = partial || to == home;
+    const bool at_home = to == home || child.utf8 != Utf8::border;  // or within a character, which leads home
     const CharacterKinds exit = at_home ? profile(home).exit : profile(to).home_exit;
-    if ((child.below & exit) == 0 && (!partial || child.own_end == child.tokens_begin)) return;
-    if (partial) add_tokens(work, child.tokens_begin, child.own_end);
+    if ((child.below & exit) == 0) return;
     arrive(work, w, to, home);
   }
   void visit_open(Work& work, std::int32_t w, std::int32_t to) {

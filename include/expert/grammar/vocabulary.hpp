@@ -23,8 +23,8 @@ inline constexpr ErrorCode vocabulary_invalid{333, "a vocabulary cannot be used 
 using CharacterKinds = std::uint32_t;
 namespace detail {
 
-inline constexpr CharacterKinds whole_characters = 1u << 30;    // beyond ASCII, well-formed
-inline constexpr CharacterKinds partial_characters = 1u << 31;  // a character's beginning or end alone, or ill-formed
+inline constexpr CharacterKinds beyond_ascii = 1u << 30;  // well-formed, the last one perhaps cut off by a token's end
+inline constexpr CharacterKinds ill_formed = 1u << 31;    // also the rest of a character without its beginning
 
 constexpr CharacterKinds kind_of_ascii(unsigned char c) {
   constexpr std::string_view single = "\t\n\r \"'\\_$-.+/*,<>=:;`";  // kinds of their own
@@ -213,15 +213,10 @@ class Vocabulary {
     return static_cast<std::uint8_t>(bytes_[begin_[static_cast<std::size_t>(order_[t])] + depth]);
   }
 
-  // What the step to `node` adds to a text. The beginning of a character adds nothing until it is whole.
+  // What the step to `node` adds to a text.
   static CharacterKinds step_kinds(const Node& node) {
-    if (node.byte < 0x80)
-      return node.utf8 == detail::Utf8::bad ? detail::partial_characters : detail::ascii_kinds[node.byte];
-    if (node.utf8 == detail::Utf8::bad) return detail::partial_characters;
-    return node.utf8 == detail::Utf8::border ? detail::whole_characters : 0;
-  }
-  static CharacterKinds end_kinds(const Node& node) {  // of a token that ends at `node`
-    return node.utf8 == detail::Utf8::border ? 0 : detail::partial_characters;
+    if (node.utf8 == detail::Utf8::bad) return detail::ill_formed;
+    return node.byte < 0x80 ? detail::ascii_kinds[node.byte] : detail::beyond_ascii;
   }
 
   void sum_up() {
@@ -233,9 +228,8 @@ class Vocabulary {
       const Node& node = nodes_[i];
       for (std::uint32_t t = node.tokens_begin; t < node.own_end; ++t) {
         const auto id = static_cast<std::size_t>(order_[t]);
-        const CharacterKinds kinds = path[i] | end_kinds(node);
-        kinds_[id] = kinds | (after_space[i] ? detail::ascii_kinds[' '] : 0);
-        if (after_space[i]) kinds_after_space_[id] = kinds;
+        kinds_[id] = path[i] | (after_space[i] ? detail::ascii_kinds[' '] : 0);
+        if (after_space[i]) kinds_after_space_[id] = path[i];
       }
       for (std::size_t k = 0; k < node.children; ++k) {
         const std::size_t child = static_cast<std::size_t>(node.first_child) + k;
@@ -250,9 +244,7 @@ class Vocabulary {
       if (node.utf8 == detail::Utf8::bad) node.below = ~CharacterKinds{0};
       for (std::size_t k = 0; k < node.children; ++k) {
         const Node& child = nodes_[static_cast<std::size_t>(node.first_child) + k];
-        node.below |= step_kinds(child);
-        if (child.utf8 == detail::Utf8::bad) continue;
-        node.below |= child.below | (child.own_end > child.tokens_begin ? end_kinds(child) : 0);
+        node.below |= step_kinds(child) | (child.utf8 == detail::Utf8::bad ? 0 : child.below);
       }
     }
   }
