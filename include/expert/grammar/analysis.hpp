@@ -57,11 +57,17 @@ class GrammarAnalysis {
   static std::size_t index(std::int32_t rule) { return static_cast<std::size_t>(rule); }
   const GrammarRule& rule_at(std::int32_t rule) const { return syntax_.rules[index(rule)]; }
 
-  // Calls f(node) for `node` and, where f returns true, for what is under it.
+  // How often a repetition writes its item out.
+  static std::int64_t copies(const GrammarNode& repeat) {
+    return std::max({std::int64_t{1}, repeat.min + (repeat.max == GrammarNode::unbounded), repeat.max});
+  }
+  // Calls f(node, times) for `node` and, where f returns true, for what is under it; `times` counts repetitions.
   template <class F>
-  void walk(std::int32_t node, F&& f) const {
-    if (!f(syntax_.at(node))) return;
-    for (const std::int32_t item : syntax_.at(node).items) walk(item, f);
+  void walk(std::int32_t at, std::int64_t times, F&& f) const {
+    const GrammarNode& node = syntax_.at(at);
+    if (!f(node, times)) return;
+    if (node.kind == Kind::repeat) times = std::min(huge, times * copies(node));
+    for (const std::int32_t item : node.items) walk(item, times, f);
   }
 
   void find_reachable() {
@@ -73,10 +79,10 @@ class GrammarAnalysis {
     reachable_.push_back(syntax_.root);
     for (std::size_t i = 0; i < reachable_.size(); ++i) {
       const std::int32_t rule = reachable_[i];
-      walk(rule_at(rule).node, [&](const GrammarNode& node) {
+      walk(rule_at(rule).node, 1, [&](const GrammarNode& node, std::int64_t times) {
         if (node.kind == Kind::repeat && node.max == 0) return false;  // never derived
         if (node.kind != Kind::rule) return true;
-        ++mentions_[index(node.rule)];
+        mentions_[index(node.rule)] = std::min(huge, mentions_[index(node.rule)] + times);
         callees_[index(rule)].push_back(node.rule);
         auto& users = users_[index(node.rule)];
         if (users.empty() || users.back() != rule) users.push_back(rule);
@@ -229,9 +235,8 @@ class GrammarAnalysis {
       path.pop_back();
     }
   }
-  // States that a node takes, about; saturates.
+  // States that a node takes, about, at most `huge`.
   std::int64_t weight_of(std::int32_t at) const {
-    constexpr std::int64_t huge = std::int64_t{1} << 40;
     const GrammarNode& node = syntax_.at(at);
     switch (node.kind) {
       case Kind::text:
@@ -243,16 +248,14 @@ class GrammarAnalysis {
       case Kind::rule:
         return inlined_[index(node.rule)] ? weight_[index(node.rule)] : 1;
       case Kind::repeat:
-        return std::min(huge,
-                        weight_of(node.items[0]) *
-                            std::max({std::int64_t{1}, node.min + (node.max == GrammarNode::unbounded), node.max}));
+        return std::min(huge, weight_of(node.items[0]) * copies(node));
       default:
         std::int64_t sum = 0;
         for (const std::int32_t item : node.items) sum = std::min(huge, sum + weight_of(item));
         return sum;
     }
   }
-  static constexpr std::int64_t max_inline_depth = 32, max_repeated_states = 512;
+  static constexpr std::int64_t max_inline_depth = 32, max_repeated_states = 64, huge = std::int64_t{1} << 30;
 
   const GrammarSyntax& syntax_;
   const Limits& limits_;

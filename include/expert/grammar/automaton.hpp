@@ -5,6 +5,7 @@
 #include <array>
 #include <bit>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -132,21 +133,22 @@ class GrammarAutomaton {
   void fill_actions() {
     deterministic_ = true;
     actions_.resize(next_.size());
-    for (std::int32_t state = 0; state < states(); ++state)
-      for (std::size_t c = 0; c < classes_; ++c) {
-        const Action action = action_of(state, byte_of_[c]);
-        actions_[index(state) * classes_ + c] = action;
-        deterministic_ &= action.step != Step::several;
-      }
+    for (std::int32_t state = 0; state < states(); ++state) {
+      Action* row = actions_.data() + index(state) * classes_;
+      for (std::size_t c = 0; c < classes_; ++c)
+        if (const std::int32_t to = next_[index(state) * classes_ + c]; to != dead) row[c] = {Step::shift, to};
+      for (std::size_t i = call_begin_[index(state)]; i < call_begin_[index(state) + 1]; ++i)
+        add_action(row, first(calls_[i].rule), {Step::call, static_cast<std::int32_t>(i)});
+      if (ends(state)) add_action(row, follow(rule_of(state)), {Step::reduce, 0});
+    }
   }
-  Action action_of(std::int32_t state, std::uint8_t byte) const {
-    Action action;
-    int possible = 0;
-    if (const std::int32_t to = next(state, byte); to != dead) action = {Step::shift, to}, ++possible;
-    for (std::size_t i = call_begin_[index(state)]; i < call_begin_[index(state) + 1]; ++i)
-      if (first(calls_[i].rule).has(byte)) action = {Step::call, static_cast<std::int32_t>(i)}, ++possible;
-    if (ends(state) && follow(rule_of(state)).has(byte)) action = {Step::reduce, 0}, ++possible;
-    return possible > 1 ? Action{Step::several, 0} : action;
+  void add_action(Action* row, const ByteSet& bytes, Action action) {
+    for (std::size_t c = 0; c < classes_; ++c) {
+      if (!bytes.has(byte_of_[c])) continue;
+      const bool taken = row[c].step != Step::fail;
+      row[c] = taken ? Action{Step::several, 0} : action;
+      deterministic_ &= !taken;
+    }
   }
 
   std::size_t classes_ = 0;  // bytes that no edge tells apart
@@ -238,20 +240,25 @@ class Determinizer {
   }
 
   bool expand_bytes(std::size_t state) {
+    if (edges_.size() == 1) return add_bytes(state, edges_[0].bytes, {edges_.data(), 1});
     std::sort(borders_.begin(), borders_.end());
     borders_.erase(std::unique(borders_.begin(), borders_.end()), borders_.end());
     for (std::size_t k = 0; k + 1 < borders_.size(); ++k) {
-      targets_.clear();
-      for (const Nfa::Edge& edge : edges_)
-        if (edge.bytes.low <= borders_[k] && borders_[k] <= edge.bytes.high) targets_.push_back(edge.target);
-      work_left_ -= static_cast<std::int64_t>(edges_.size());
-      if (targets_.empty()) continue;
-      const std::int32_t target = state_of_targets();
-      if (target < 0) return false;
-      states_[state].bytes.push_back(
-          {{static_cast<std::uint8_t>(borders_[k]), static_cast<std::uint8_t>(borders_[k + 1] - 1)}, target});
+      const ByteRange bytes{static_cast<std::uint8_t>(borders_[k]), static_cast<std::uint8_t>(borders_[k + 1] - 1)};
+      if (!add_bytes(state, bytes, edges_)) return false;
     }
     return true;
+  }
+  // An edge to all that `edges` lead to; no edge of them begins or ends within `bytes`.
+  bool add_bytes(std::size_t state, ByteRange bytes, std::span<const Nfa::Edge> edges) {
+    targets_.clear();
+    for (const Nfa::Edge& edge : edges)
+      if (edge.bytes.low <= bytes.low && bytes.low <= edge.bytes.high) targets_.push_back(edge.target);
+    work_left_ -= static_cast<std::int64_t>(edges.size());
+    if (targets_.empty()) return true;
+    const std::int32_t target = state_of_targets();
+    if (target >= 0) states_[state].bytes.push_back({bytes, target});
+    return target >= 0;
   }
 
   bool expand_calls(std::size_t state) {

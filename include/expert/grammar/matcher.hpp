@@ -297,7 +297,8 @@ class GrammarMatcher {
       advance(item.state, parents, byte);
       if (!automaton().ends(item.state) || !automaton().follow(automaton().rule_of(item.state)).has(byte)) continue;
       for (const std::uint32_t frame : parents)
-        if (frame != bottom && visited_.insert(frame, 0)) items_.push_back({frames_[frame].state, frames_[frame].parents});
+        if (frame != bottom && visited_.insert(frame, 0))
+          items_.push_back({frames_[frame].state, frames_[frame].parents});
     }
     for (std::size_t done = 0; done < called_.size(); ++done) {
       std::size_t next = done;

@@ -115,10 +115,10 @@ class TokenSets {
   // with one of `first`: an identifier, also where its beginning may still become a keyword. All tokens of such texts
   // are found in one pass over the vocabulary.
   struct Profile {
-    CharacterKinds loop = 0;  // whole kinds of characters that lead from the state back to itself
-    CharacterKinds next = 0;  // all kinds that can come next: edges, calls, what follows the rule
+    CharacterKinds loop = 0;   // whole kinds of characters that lead from the state back to itself
+    CharacterKinds next = 0;   // all kinds that can come next: edges, calls, what follows the rule
     CharacterKinds stack = 0;  // those of the rules it calls and of what follows its own
-    CharacterKinds exit = 0;  // those that are not in `loop`, or that can also leave it
+    CharacterKinds exit = 0;   // those that are not in `loop`, or that can also leave it
     std::int32_t home = none;
     CharacterKinds first = 0;
     CharacterKinds home_exit = 0;  // kinds that leave the way home, from here on
@@ -390,7 +390,8 @@ class TokenSets {
     const Vocabulary::Node& node = vocabulary_.node(v);
     if ((node.below & follow_kinds_[static_cast<std::size_t>(rule)]) == 0) return false;
     bool found = false;
-    each_child(v, [&](std::int32_t, const Vocabulary::Node& child) { found |= automaton_.follow(rule).has(child.byte); });
+    each_child(v,
+               [&](std::int32_t, const Vocabulary::Node& child) { found |= automaton_.follow(rule).has(child.byte); });
     return found;
   }
 
@@ -402,9 +403,9 @@ class TokenSets {
   const GrammarAutomaton& automaton_;
   const Vocabulary& vocabulary_;
   Isa isa_;
-  std::vector<Profile> profiles_;                              // (states)
-  std::vector<CharacterKinds> first_kinds_, follow_kinds_;     // (rules)
-  std::deque<LoopMask> loop_masks_;  // a mask stays where it is
+  std::vector<Profile> profiles_;                           // (states)
+  std::vector<CharacterKinds> first_kinds_, follow_kinds_;  // (rules)
+  std::deque<LoopMask> loop_masks_;                         // a mask stays where it is
   IntIndex by_node_, by_list_;
   std::deque<Result> results_;  // a result stays where it is
   ListTable lists_;
@@ -506,9 +507,8 @@ class TokenMasks {
   }
   void add(std::vector<std::uint64_t>& words, const detail::TokenSets::Result& result) const {
     if (!result.words.empty())
-      with_mask_kernels(isa_, [&](auto kernels) {
-        decltype(kernels)::join(words.data(), result.words.data(), words.size());
-      });
+      with_mask_kernels(
+          isa_, [&](auto kernels) { decltype(kernels)::join(words.data(), result.words.data(), words.size()); });
     for (const std::int32_t id : result.ids) set_bit(words, id);
   }
   static void set_bit(std::vector<std::uint64_t>& words, std::int32_t id) {
