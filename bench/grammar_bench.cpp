@@ -83,7 +83,7 @@ void follow(TokenMasks& masks, const Ids& ids, Times& mask, Times& accept, std::
 
 GrammarSyntax read_grammar(const std::string& path) {
   const std::string text = read_file(path, default_limits.grammar_bytes);
-  return parse_gbnf(text, path);
+  return path.ends_with(".json") ? parse_json_schema(text, path) : parse_gbnf(text, path);
 }
 
 }  // namespace
