@@ -253,7 +253,7 @@ class CypherLexer {
       if (upper(at(at_)) == 'E') {
         real = true;
         ++at_;
-        if (at(at_) == '-' || at(at_) == '+') ++at_;
+        if (at(at_) == '-') ++at_;
         ok = digits(digit);
       }
     }

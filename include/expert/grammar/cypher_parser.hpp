@@ -439,8 +439,8 @@ class CypherParser : public CypherCursor {
     if (is_reduction && is_name(1) && is_symbol(2, '=')) return reduction();
     const bool over_list = (filters || extracts) && is_name(1) && is_word(2, "IN");
     if (!over_list) return arguments();
-    expect('(');
-    expression();  // variable IN list
+    advance(3);  // ( variable IN
+    expression();
     where();
     if (extracts && take('|')) expression();
     expect(')');
@@ -473,13 +473,15 @@ class CypherParser : public CypherCursor {
     if (take(']')) return;
     const bool over_list = is_name(0) && is_word(1, "IN");
     if (is_name(0) && is_symbol(1, '=') && is_symbol(2, '(')) advance(2);  // a path's name, or a comparison
-    const bool over_pattern = expression();
+    if (over_list) advance(2);
+    const bool only_list = over_list && is_word(0, "NOT");  // x IN NOT y is no element of a list
+    const bool over_pattern = expression() && !over_list;
     if (over_list || over_pattern) {
       const bool filters = where();
       const bool maps = take('|');
       if (maps) expression();
       if (filters && over_pattern && !maps) fail("\"|\"");
-      if (filters || maps) return expect(']');
+      if (filters || maps || only_list) return expect(']');
     }
     while (take(',')) expression();
     expect(']');
