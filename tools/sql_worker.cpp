@@ -2,7 +2,6 @@
 #include "sql_worker.hpp"
 
 #include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -16,12 +15,15 @@
 #include <cstdio>
 #include <cstring>
 #include <utility>
+
+#include "child_socket.hpp"
+#include "sql_syntax.hpp"
+
 namespace cli {
 namespace {
 
 constexpr std::chrono::seconds answer_time{10};  // wall clock; a query has 200 ms of processor time, the parser 3 s
 constexpr rlim_t cpu_seconds = 3, address_space = rlim_t{1} << 30;
-constexpr std::size_t max_message = std::size_t{64} << 20;
 
 class Writer {
  public:
@@ -89,56 +91,6 @@ Cell read_cell(Reader& in) {
   }
 }
 
-bool send_all(int socket, std::string_view bytes) {
-  while (!bytes.empty()) {
-    const ssize_t sent = send(socket, bytes.data(), bytes.size(), MSG_NOSIGNAL);
-    if (sent < 0 && errno == EINTR) continue;
-    if (sent <= 0) return false;
-    bytes.remove_prefix(static_cast<std::size_t>(sent));
-  }
-  return true;
-}
-bool send_message(int socket, const std::string& message) {
-  Writer length;
-  length.number(message.size());
-  return send_all(socket, length.bytes()) && send_all(socket, message);
-}
-
-using Clock = std::chrono::steady_clock;
-// Fills the buffer before the deadline, or says why not.
-const char* receive(int socket, char* to, std::size_t size, Clock::time_point deadline) {
-  while (size > 0) {
-    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - Clock::now()).count();
-    if (left <= 0) return "no answer in time";
-    pollfd ready{socket, POLLIN, 0};
-    const int polled = poll(&ready, 1, static_cast<int>(std::min<std::int64_t>(left, 1 << 30)));
-    if (polled < 0 && errno != EINTR) return "poll failed";
-    if (polled <= 0) continue;
-    const ssize_t got = recv(socket, to, size, 0);
-    if (got < 0 && errno == EINTR) continue;
-    if (got <= 0) return "the process died";
-    to += got;
-    size -= static_cast<std::size_t>(got);
-  }
-  return nullptr;
-}
-const char* receive_message(int socket, std::string& message, Clock::time_point deadline) {
-  std::size_t size = 0;
-  char length[sizeof size];
-  if (const char* why = receive(socket, length, sizeof length, deadline)) return why;
-  std::memcpy(&size, length, sizeof size);
-  if (size > max_message) return "the answer is too long";
-  message.resize(size);
-  return receive(socket, message.data(), size, deadline);
-}
-
-void limit(decltype(RLIMIT_CPU) resource, rlim_t most) {
-  rlimit now{};
-  getrlimit(resource, &now);
-  now.rlim_cur = std::min(most, now.rlim_max);
-  setrlimit(resource, &now);
-}
-
 std::string answer(const std::string& request) {
   Reader in(request);
   Writer out;
@@ -149,6 +101,12 @@ std::string answer(const std::string& request) {
         .number(static_cast<char>(parse.ordered))
         .text(parse.canonical)
         .text(parse.message);
+    return out.bytes();
+  }
+  if (kind == 'g' || kind == 'q') {
+    const std::string text = in.text();
+    const expert::SyntaxVerdict verdict = kind == 'g' ? postgres_syntax(text) : sqlite_syntax(text);
+    out.number(static_cast<char>(verdict.valid)).number(verdict.offset).text(verdict.message);
     return out.bytes();
   }
   const std::string first = in.text();
@@ -251,6 +209,18 @@ SqlParse SqlWorker::parse(const std::string& query) {
   out.canonical = in.text();
   out.message = in.text();
   return in.ok() ? out : SqlParse{false, false, {}, "the process gave no answer"};
+}
+
+expert::SyntaxVerdict SqlWorker::syntax(SqlDialect dialect, const std::string& text) {
+  if (std::ssize(text) > sql_limits.text_bytes) return {false, "the text is longer than 1 MiB", 0};
+  const auto message = ask(Writer().number(dialect == SqlDialect::postgres ? 'g' : 'q').text(text).bytes());
+  if (!message) return {false, why_, 0};
+  Reader in(*message);
+  expert::SyntaxVerdict out;
+  out.valid = in.number<char>() != 0;
+  out.offset = in.number<std::size_t>();
+  out.message = in.text();
+  return in.ok() ? out : expert::SyntaxVerdict{false, "the process gave no answer", 0};
 }
 
 SqlRun SqlWorker::run(const std::string& setup, const std::string& query) {

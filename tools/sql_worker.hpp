@@ -8,6 +8,7 @@
 #include <string>
 
 #include "expert/core/error.hpp"
+#include "expert/grammar/verdict.hpp"
 #include "sql_guard.hpp"
 
 namespace cli {
@@ -19,6 +20,8 @@ inline constexpr expert::ErrorCode query_refused{406, "a query does not run with
 // Throws E405 where the program was built without libpg_query and SQLite.
 void require_sql();
 
+enum class SqlDialect : std::uint8_t { postgres, sqlite };
+
 class SqlWorker {
  public:
   SqlWorker() = default;
@@ -27,6 +30,7 @@ class SqlWorker {
   ~SqlWorker() { stop(); }
 
   SqlParse parse(const std::string& query);
+  expert::SyntaxVerdict syntax(SqlDialect dialect, const std::string& text);
   SqlRun run(const std::string& setup, const std::string& query);
   SqlRun run_script(const std::string& script);
   std::int64_t replaced() const { return replaced_; }  // children that did not survive a query
