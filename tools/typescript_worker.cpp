@@ -25,7 +25,7 @@ constexpr std::int64_t max_answer = std::int64_t{1} << 20;
 
 // Answers each message with a JSON text; the first message goes out by itself and has the compiler's version. What the
 // parser lets pass but the checker calls an error of syntax (TS1xxx: a break outside of a loop, an await where none may
-// be; TS5076: ?? beside ||) counts as well.
+// be; TS5076: ?? beside ||) counts as well, but for a few that are about names and types.
 constexpr const char* program = R"js(
 'use strict';
 const fs = require('fs');
@@ -63,7 +63,8 @@ function firstError(text) {
   const compiled = ts.createProgram([name], options, host);
   const parsed = compiled.getSyntacticDiagnostics(file);
   const all = parsed.length > 0 ? parsed : compiled.getSemanticDiagnostics(file);
-  return all.find(d => d.category === ts.DiagnosticCategory.Error && (d.code >= 1000 && d.code < 2000 || d.code === 5076));
+  const ofSyntax = code => code >= 1000 && code < 2000 && ![1225, 1229, 1230, 1345].includes(code) || code === 5076;
+  return all.find(d => d.category === ts.DiagnosticCategory.Error && ofSyntax(d.code));
 }
 write(ts ? {version: ts.version} : {});
 while (ts) {
