@@ -184,7 +184,7 @@ class TokenSets {
     if (here.rest_known) return here;
     here.rest_known = true;
     const std::int32_t home = (here.loop & worth_a_pass) ? state : find_loop(state);
-    if (home == none || !find_way_home(here, state, home)) find_chain(here, state);
+    if (home == none || !find_way_home(here, state, home)) find_chain(state);
     return here;
   }
   bool find_way_home(Profile& here, std::int32_t state, std::int32_t home) {
@@ -208,26 +208,35 @@ class TokenSets {
     here.run = unlimited;
     return true;
   }
-  // A row of states, each of which goes to the next one by the same kinds: a bounded repetition.
-  void find_chain(Profile& here, std::int32_t state) {
-    const auto [kinds, second] = link(state);
+  // A row of states, each of which goes to the next one by the same kinds: a bounded repetition. All of the row are
+  // filled, from the last one on.
+  void find_chain(std::int32_t state) {
+    const CharacterKinds kinds = link(state).first;
     if ((kinds & worth_a_pass) == 0) return;
-    CharacterKinds exit = here.stack | (here.next & ~kinds);
-    std::int32_t at = second;
-    std::size_t run = 1;
-    for (; run < unlimited; ++run) {
-      const auto [more, next] = link(at);
-      if (more != kinds) break;
-      exit |= profile(at).stack | (profile(at).next & ~kinds);
-      at = next;
+    std::vector<std::int32_t> row;
+    std::int32_t at = state;
+    for (Link next = link(at); next.first == kinds && (at == state || !profile(at).rest_known); next = link(at)) {
+      profile(at).rest_known = true;
+      row.push_back(at);
+      at = next.second;
+      if (profile(at).loop & worth_a_pass) with_rest(at);
     }
-    if (run == 1) return;
-    here.first = here.rest = kinds;
-    here.rest_exit = exit;
-    here.run = run;
+    const Profile* behind = &profile(at);
+    const bool goes_on = behind->run > 0 && behind->first == kinds && behind->rest == kinds;
+    std::size_t run = goes_on ? behind->run : 0;
+    CharacterKinds exit = goes_on ? behind->rest_exit : behind->next;  // behind the row all that comes is of interest
+    for (std::size_t i = row.size(); i-- > 0;) {
+      Profile& here = profile(row[i]);
+      exit |= here.stack | (here.next & ~kinds);
+      run = std::min(run + 1, unlimited);
+      here.first = here.rest = kinds;
+      here.rest_exit = exit;
+      here.run = run;
+    }
   }
   // Kinds all of whose characters lead to one other state, and that state.
-  std::pair<CharacterKinds, std::int32_t> link(std::int32_t state) const {
+  using Link = std::pair<CharacterKinds, std::int32_t>;
+  Link link(std::int32_t state) const {
     std::int32_t to = automaton_.next(state, 'z');
     if (to == GrammarAutomaton::dead) to = automaton_.next(state, 'Q');
     if (to == GrammarAutomaton::dead) return {0, to};
@@ -383,8 +392,8 @@ class TokenSets {
     CharacterKinds kinds = covered == none ? 0 : profile(covered).rest;
     if (covered == none && (v == Vocabulary::root || v == vocabulary_.space())) {
       const Profile& here = with_rest(state);
-      kinds = here.first;
-      if (here.run > 0) {
+      if (here.run > 1) {
+        kinds = here.first;
         covered = state;
         work.words.push_back(text_mask(here.first, here.rest, here.run, v));
       }
