@@ -134,9 +134,11 @@ int main(int argc, char** argv) try {
     apply.us.push_back(now_us() - start);
   }
 
-  std::printf("{\"grammar\": \"%s\", \"isa\": \"%s\", \"texts\": %zu, \"states\": %d, \"deterministic\": %s, \"max_heads\": %zu,\n",
-              argv[2], name_of(best_isa()).data(), texts.size(), automaton.states(),
-              automaton.is_deterministic() ? "true" : "false", heads);
+  std::printf(
+      "{\"grammar\": \"%s\", \"isa\": \"%s\", \"texts\": %zu, \"states\": %d, \"deterministic\": %s, \"max_heads\": "
+      "%zu,\n",
+      argv[2], name_of(best_isa()).data(), texts.size(), automaton.states(),
+      automaton.is_deterministic() ? "true" : "false", heads);
   std::printf("  \"vocabulary_us\": %.0f,\n", vocabulary_us);
   compile.print("compile");
   first_mask.print("compile_and_first_mask");

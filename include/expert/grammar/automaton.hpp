@@ -177,12 +177,18 @@ class Determinizer {
   };
 
   Determinizer(const Nfa& nfa, std::vector<State>& states, std::int64_t max_states, std::int64_t max_work)
-      : nfa_(nfa), states_(states), max_states_(max_states), work_left_(max_work), mark_(nfa.first_edge.size()) {}
+      : nfa_(nfa),
+        states_(states),
+        max_states_(max_states),
+        work_left_(max_work),
+        mark_(nfa.first_edge.size()),
+        alone_(nfa.first_edge.size()) {}
 
   // Appends the states of a rule, its start first. False where it takes more states or work than allowed.
   bool run(NfaBuilder::Ends ends) {
     index_.clear();
     sets_.clear();
+    ++run_;
     first_state_ = states_.size();
     accept_ = ends.accept;
     targets_.assign(1, ends.start);
@@ -195,6 +201,18 @@ class Determinizer {
  private:
   // The state that stands for targets_ and all that is reached from them for free; -1 where there is no room.
   std::int32_t state_of_targets() {
+    const std::int32_t only = targets_.size() == 1 ? targets_[0] : -1;
+    if (only < 0) return state_of_set();
+    auto& [run, state] = alone_[static_cast<std::size_t>(only)];
+    if (run != run_) {
+      const std::int32_t made = state_of_set();
+      if (made < 0) return made;
+      run = run_;
+      state = made;
+    }
+    return state;
+  }
+  std::int32_t state_of_set() {
     ++serial_;
     set_.clear();
     while (!targets_.empty()) {
@@ -278,6 +296,8 @@ class Determinizer {
   std::vector<State>& states_;
   std::int64_t max_states_, work_left_;
   std::vector<std::uint32_t> mark_;
+  std::vector<std::pair<std::int32_t, std::int32_t>> alone_;  // run and state of a set made from one target
+  std::int32_t run_ = 0;
   std::uint32_t serial_ = 0;
   std::size_t first_state_ = 0;
   std::int32_t accept_ = -1;

@@ -101,6 +101,7 @@ class TokenSets {
     by_node_.clear();
     by_list_.clear();
     results_.clear();
+    text_masks_.clear();
     lists_.clear();
     bytes_ = 0;
   }
@@ -108,29 +109,33 @@ class TokenSets {
  private:
   static constexpr std::int32_t none = -1;
   static constexpr std::size_t max_depth = 1024, few_tokens = 1024;
-  // Loops over letters are worth a pass over the whole vocabulary.
+  static constexpr std::size_t unlimited = Vocabulary::max_token_bytes;  // as long as any token
+  // Texts of letters are worth a pass over the whole vocabulary.
   static constexpr CharacterKinds worth_a_pass = kind_of_ascii('z') | kind_of_ascii('Z') | beyond_ascii;
 
-  // `home` is a state that loops over letters, to which every text leads that is made of its loop's kinds and begins
-  // with one of `first`: an identifier, also where its beginning may still become a keyword. All tokens of such texts
-  // are found in one pass over the vocabulary.
+  // What a state does with a character of each kind. `rest`, `first` and `run`: a text that begins with one of `first`
+  // and goes on with `rest`, `run` characters in all, is alive in every part. So it is for an identifier, also where
+  // its beginning may still become a keyword, and for a string of bounded length. All tokens of such texts are found in
+  // one pass over the vocabulary.
   struct Profile {
     CharacterKinds loop = 0;   // whole kinds of characters that lead from the state back to itself
     CharacterKinds next = 0;   // all kinds that can come next: edges, calls, what follows the rule
     CharacterKinds stack = 0;  // those of the rules it calls and of what follows its own
     CharacterKinds exit = 0;   // those that are not in `loop`, or that can also leave it
-    std::int32_t home = none;
-    CharacterKinds first = 0;
-    CharacterKinds home_exit = 0;  // kinds that leave the way home, from here on
-    bool known = false, home_known = false;
+    CharacterKinds first = 0, rest = 0;
+    CharacterKinds rest_exit = 0;  // kinds that go elsewhere, from here on
+    std::int32_t home = none;      // the state that the text ends up in, where it may be of any length
+    std::size_t run = 0;
+    bool known = false, rest_known = false;
   };
   struct Work {  // a result in the making
     std::vector<std::int32_t> ids, ends;
     std::vector<const std::uint64_t*> words;
     IntIndex arrived;
   };
-  struct LoopMask {
-    CharacterKinds loop, first;
+  struct TextMask {
+    CharacterKinds rest, first;
+    std::size_t run;
     std::int32_t node;
     std::vector<std::uint64_t> words;
   };
@@ -173,30 +178,73 @@ class TokenSets {
     profile.known = true;
   }
 
-  // Fills home, first and home_exit.
-  const Profile& with_home(std::int32_t state) {
+  // Fills first, rest, rest_exit, run and home.
+  const Profile& with_rest(std::int32_t state) {
     Profile& here = profile(state);
-    if (here.home_known) return here;
-    here.home_known = true;
+    if (here.rest_known) return here;
+    here.rest_known = true;
     const std::int32_t home = (here.loop & worth_a_pass) ? state : find_loop(state);
-    if (home == none) return here;
-    if (home != state) with_home(home);
+    if (home == none || !find_way_home(here, state, home)) find_chain(state);
+    return here;
+  }
+  bool find_way_home(Profile& here, std::int32_t state, std::int32_t home) {
+    if (home != state) with_rest(home);
     const CharacterKinds loop = profile(home).loop;
     CharacterKinds others = 0, exit = here.stack | (here.next & ~loop);
     for (unsigned byte = 0; byte < 0x80; ++byte) {
       if (!(loop & ascii_kinds[byte])) continue;
       const std::int32_t to = automaton_.next(state, static_cast<std::uint8_t>(byte));
       if (leads_home(to, home))
-        exit |= to == home ? profile(home).exit : profile(to).home_exit;
+        exit |= to == home ? profile(home).exit : profile(to).rest_exit;
       else
         others |= ascii_kinds[byte];
     }
     if ((loop & beyond_ascii) && !every_character_leads(home, state, Utf8::border)) others |= beyond_ascii;
-    if ((loop & ~others & worth_a_pass) == 0) return here;
+    if ((loop & ~others & worth_a_pass) == 0) return false;
     here.home = home;
     here.first = loop & ~others;
-    here.home_exit = exit;
-    return here;
+    here.rest = loop;
+    here.rest_exit = exit;
+    here.run = unlimited;
+    return true;
+  }
+  // A row of states, each of which goes to the next one by the same kinds: a bounded repetition. All of the row are
+  // filled, from the last one on.
+  void find_chain(std::int32_t state) {
+    const CharacterKinds kinds = link(state).first;
+    if ((kinds & worth_a_pass) == 0) return;
+    std::vector<std::int32_t> row;
+    std::int32_t at = state;
+    for (Link next = link(at); next.first == kinds && (at == state || !profile(at).rest_known); next = link(at)) {
+      profile(at).rest_known = true;
+      row.push_back(at);
+      at = next.second;
+      if (profile(at).loop & worth_a_pass) with_rest(at);
+    }
+    const Profile* behind = &profile(at);
+    const bool goes_on = behind->run > 0 && behind->first == kinds && behind->rest == kinds;
+    std::size_t run = goes_on ? behind->run : 0;
+    CharacterKinds exit = goes_on ? behind->rest_exit : behind->next;  // behind the row all that comes is of interest
+    for (std::size_t i = row.size(); i-- > 0;) {
+      Profile& here = profile(row[i]);
+      exit |= here.stack | (here.next & ~kinds);
+      run = std::min(run + 1, unlimited);
+      here.first = here.rest = kinds;
+      here.rest_exit = exit;
+      here.run = run;
+    }
+  }
+  // Kinds all of whose characters lead to one other state, and that state.
+  using Link = std::pair<CharacterKinds, std::int32_t>;
+  Link link(std::int32_t state) const {
+    std::int32_t to = automaton_.next(state, 'z');
+    if (to == GrammarAutomaton::dead) to = automaton_.next(state, 'Q');
+    if (to == GrammarAutomaton::dead) return {0, to};
+    CharacterKinds kinds = 0, others = 0;
+    for (unsigned byte = 0; byte < 0x80; ++byte)
+      (automaton_.next(state, static_cast<std::uint8_t>(byte)) == to ? kinds : others) |= ascii_kinds[byte];
+    if (every_character_leads(to, state, Utf8::border)) kinds |= beyond_ascii;
+    return {kinds & ~others, to};
   }
   // The state in which a run of some letter ends up, if it is worth a pass.
   std::int32_t find_loop(std::int32_t state) {
@@ -234,7 +282,7 @@ class TokenSets {
         const std::int32_t to = automaton_.next(between[i], static_cast<std::uint8_t>(byte));
         if (to == GrammarAutomaton::dead || between.size() > max_between) return false;
         if (is_home(to) && to != home)
-          exit |= profile(to).home_exit;
+          exit |= profile(to).rest_exit;
         else if (to != home && seen.insert(IntIndex::key(to, 0), 0))
           between.push_back(to);
       }
@@ -242,9 +290,10 @@ class TokenSets {
     for (const std::int32_t s : between) {
       Profile& p = profiles_[static_cast<std::size_t>(s)];
       p.home = home;
-      p.first = loop;
-      p.home_exit = exit;
-      p.home_known = true;
+      p.first = p.rest = loop;
+      p.rest_exit = exit;
+      p.run = unlimited;
+      p.rest_known = true;
     }
     return true;
   }
@@ -306,24 +355,28 @@ class TokenSets {
     words[static_cast<std::size_t>(id) / 64] &= ~(std::uint64_t{1} << (id % 64));
   }
 
-  // Tokens of which all that is behind `node` (the root or the space) is of the kinds `loop` and begins with `first`.
-  const std::uint64_t* loop_mask(CharacterKinds loop, CharacterKinds first, std::int32_t node) {
-    for (const LoopMask& known : loop_masks_)
-      if (known.loop == loop && known.first == first && known.node == node) return known.words.data();
+  // Tokens of which all that is behind `node` (the root or the space) is such a text as a profile describes.
+  const std::uint64_t* text_mask(CharacterKinds first, CharacterKinds rest, std::size_t run, std::int32_t node) {
+    for (const TextMask& known : text_masks_)
+      if (known.rest == rest && known.first == first && known.run == run && known.node == node)
+        return known.words.data();
     std::vector<std::uint64_t> words(vocabulary_.mask_words());
-    if (first == loop) {
-      const auto kinds = node == Vocabulary::root ? vocabulary_.kinds() : vocabulary_.kinds_after_space();
+    const bool at_root = node == Vocabulary::root;
+    if (first == rest && run == unlimited) {
+      const auto kinds = at_root ? vocabulary_.kinds() : vocabulary_.kinds_after_space();
       with_mask_kernels(
-          isa_, [&](auto kernels) { decltype(kernels)::select(words.data(), kinds.data(), kinds.size(), ~loop); });
+          isa_, [&](auto kernels) { decltype(kernels)::select(words.data(), kinds.data(), kinds.size(), ~rest); });
     } else {
-      join(words, loop_mask(loop, loop, node));
+      join(words, text_mask(rest, rest, unlimited, node));
       each_child(node, [&](std::int32_t, const Vocabulary::Node& child) {
-        if ((kind_of(child.byte) & loop & ~first) == 0) return;
+        if ((kind_of(child.byte) & rest & ~first) == 0) return;
         for (std::uint32_t t = child.tokens_begin; t < child.tokens_end; ++t) clear_bit(words, vocabulary_.tokens()[t]);
       });
+      for (const std::int32_t id : vocabulary_.longer_than(at_root ? run : run + 1)) clear_bit(words, id);
     }
-    loop_masks_.push_back({loop, first, node, std::move(words)});
-    return loop_masks_.back().words.data();
+    text_masks_.push_back({rest, first, run, node, std::move(words)});
+    bytes_ += 8 * vocabulary_.mask_words();
+    return text_masks_.back().words.data();
   }
   template <class F>
   void each_child(std::int32_t v, F&& f) const {
@@ -331,23 +384,24 @@ class TokenSets {
     for (std::int32_t w = node.first_child; w < node.first_child + node.children; ++w) f(w, vocabulary_.node(w));
   }
 
-  // The tokens below `v` from `state` on. `covered` is none or a home: tokens whose characters are all of its loop's
-  // kinds, from the node of the pass on, are in the work already, and so are those of the way to `v`.
+  // The tokens below `v` from `state` on. `covered` is none or the state from which a pass has added the tokens of its
+  // kind of text; the way to `v` is such a text.
   void visit(Work& work, std::int32_t v, std::int32_t state, std::int32_t covered) {
     const Vocabulary::Node& node = vocabulary_.node(v);
     if ((node.below & profile(state).next) == 0) return;
-    CharacterKinds kinds = covered == none ? 0 : profile(covered).loop;
+    CharacterKinds kinds = covered == none ? 0 : profile(covered).rest;
     if (covered == none && (v == Vocabulary::root || v == vocabulary_.space())) {
-      const Profile& here = with_home(state);
-      covered = here.home;
-      kinds = here.first;
-      if (covered != none) work.words.push_back(loop_mask(profile(covered).loop, kinds, v));
+      const Profile& here = with_rest(state);
+      if (here.run > 1) {
+        kinds = here.first;
+        covered = state;
+        work.words.push_back(text_mask(here.first, here.rest, here.run, v));
+      }
     }
     each_child(v, [&](std::int32_t w, const Vocabulary::Node& child) {
       const std::int32_t to = automaton_.next(state, child.byte);
       if (to == GrammarAutomaton::dead) return;
-      const bool stays = covered != none && (kinds & (child.byte < 0x80 ? ascii_kinds[child.byte] : beyond_ascii));
-      if (stays)
+      if (kinds & (child.byte < 0x80 ? ascii_kinds[child.byte] : beyond_ascii))
         visit_covered(work, w, to, covered);
       else
         visit_open(work, w, to);
@@ -356,12 +410,16 @@ class TokenSets {
     for (const auto* call = begin; call != end; ++call)
       if (node.below & first_kinds_[static_cast<std::size_t>(call->rule)]) visit_call(work, v, *call);
   }
-  void visit_covered(Work& work, std::int32_t w, std::int32_t to, std::int32_t home) {
+  // The token that ends at `w` is in the work. What is below need not be looked at where no kind of character leads
+  // away from the text; where the text has its full length, all of it must.
+  void visit_covered(Work& work, std::int32_t w, std::int32_t to, std::int32_t covered) {
     const Vocabulary::Node& child = vocabulary_.node(w);
-    const bool at_home = to == home || child.utf8 != Utf8::border;  // or within a character, which leads home
-    const CharacterKinds exit = at_home ? profile(home).exit : profile(to).home_exit;
-    if ((child.below & exit) == 0) return;
-    arrive(work, w, to, home);
+    const Profile& start = profile(covered);
+    const bool within = child.utf8 != Utf8::border;  // a character
+    const Profile& here = within ? start : with_rest(to);
+    const bool goes_on = within || (here.run > 0 && here.first == start.rest && here.rest == start.rest);
+    if (!goes_on) return arrive(work, w, to, none);
+    if (child.below & here.rest_exit) arrive(work, w, to, covered);
   }
   void visit_open(Work& work, std::int32_t w, std::int32_t to) {
     const Vocabulary::Node& child = vocabulary_.node(w);
@@ -405,7 +463,7 @@ class TokenSets {
   Isa isa_;
   std::vector<Profile> profiles_;                           // (states)
   std::vector<CharacterKinds> first_kinds_, follow_kinds_;  // (rules)
-  std::deque<LoopMask> loop_masks_;                         // a mask stays where it is
+  std::deque<TextMask> text_masks_;                         // a mask stays where it is
   IntIndex by_node_, by_list_;
   std::deque<Result> results_;  // a result stays where it is
   ListTable lists_;

@@ -138,6 +138,10 @@ class Vocabulary {
   // What each token is made of (size); and each that begins with a space, without that. All bits for other ids.
   std::span<const CharacterKinds> kinds() const { return kinds_; }
   std::span<const CharacterKinds> kinds_after_space() const { return kinds_after_space_; }
+  // The tokens of more than n characters, a cut-off one counted.
+  std::span<const std::int32_t> longer_than(std::size_t n) const {
+    return std::span(by_length_).first(n < max_token_bytes ? longer_[n] : 0);
+  }
 
  private:
   static constexpr std::int64_t max_size = std::int64_t{1} << 24;
@@ -224,21 +228,33 @@ class Vocabulary {
     kinds_after_space_ = kinds_;
     std::vector<CharacterKinds> path(nodes_.size());  // from the root, or from the space where there is one
     std::vector<bool> after_space(nodes_.size());
+    std::vector<std::uint16_t> characters(nodes_.size());
+    longer_.assign(max_token_bytes + 1, 0);
     for (std::size_t i = 0; i < nodes_.size(); ++i) {
       const Node& node = nodes_[i];
       for (std::uint32_t t = node.tokens_begin; t < node.own_end; ++t) {
         const auto id = static_cast<std::size_t>(order_[t]);
         kinds_[id] = path[i] | (after_space[i] ? detail::ascii_kinds[' '] : 0);
         if (after_space[i]) kinds_after_space_[id] = path[i];
+        ++longer_[characters[i]];
       }
       for (std::size_t k = 0; k < node.children; ++k) {
         const std::size_t child = static_cast<std::size_t>(node.first_child) + k;
         const bool is_space = i == root && nodes_[child].byte == ' ';
         after_space[child] = after_space[i] || is_space;
+        const bool begins = (nodes_[child].byte & 0xc0) != 0x80;
+        characters[child] = static_cast<std::uint16_t>(characters[i] + begins);
         path[child] = is_space ? 0 : path[i] | step_kinds(nodes_[child]);
         if (is_space) space_ = static_cast<std::int32_t>(child);
       }
     }
+    std::uint32_t before = 0;  // longest first
+    for (std::size_t n = longer_.size(); n-- > 0;) before += std::exchange(longer_[n], before);
+    by_length_.resize(order_.size());
+    std::vector<std::uint32_t> next = longer_;
+    for (std::size_t i = 0; i < nodes_.size(); ++i)
+      for (std::uint32_t t = nodes_[i].tokens_begin; t < nodes_[i].own_end; ++t)
+        by_length_[next[characters[i]]++] = order_[t];
     for (std::size_t i = nodes_.size(); i-- > 0;) {  // children stand behind their parent
       Node& node = nodes_[i];
       if (node.utf8 == detail::Utf8::bad) node.below = ~CharacterKinds{0};
@@ -256,6 +272,8 @@ class Vocabulary {
   std::vector<std::int32_t> order_;
   std::vector<Node> nodes_;
   std::vector<CharacterKinds> kinds_, kinds_after_space_;
+  std::vector<std::int32_t> by_length_;  // tokens, those of most characters first
+  std::vector<std::uint32_t> longer_;    // [n]: how many of them have more than n characters
   std::int32_t space_ = -1;
 };
 
