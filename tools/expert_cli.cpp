@@ -9,6 +9,7 @@
 #include "cli/contract.hpp"
 #include "cli/eval.hpp"
 #include "cli/generate.hpp"
+#include "cli/grammar.hpp"
 #include "cli/inspect.hpp"
 #include "cli/migrate.hpp"
 #include "cli/report.hpp"
@@ -26,6 +27,7 @@ int main(int argc, char** argv) {
   train.command.assign(argv, argv + argc);
   GenerateFlags generate;
   BenchFlags bench;
+  GrammarOptions grammar;
   EvalOptions eval;
   ReportOptions report_options;
   ContractOptions contract;
@@ -41,6 +43,7 @@ int main(int argc, char** argv) {
   const CLI::App* tokenize_command = add_tokenize(app, tokenize);
   const CLI::App* train_command = add_train(app, train);
   const CLI::App* generate_command = add_generate(app, generate);
+  const CLI::App* grammar_command = add_grammar(app, grammar);
   const CLI::App* bench_command = add_bench(app, bench);
   const CLI::App* eval_command = add_eval(app, eval);
   const CLI::App* report_command = add_report(app, report_options);
@@ -59,6 +62,7 @@ int main(int argc, char** argv) {
     if (tokenize_command->parsed()) return run_tokenize(tokenize, report);
     if (train_command->parsed()) return run_train(CliExperts{}, train, report);
     if (generate_command->parsed()) return run_generate(CliExperts{}, generate, report);
+    if (grammar_command->parsed()) return run_grammar(grammar, report);
     if (bench_command->parsed()) return run_bench(CliExperts{}, bench, report);
     if (eval_command->parsed()) return run_eval(eval, report);
     if (report_command->parsed()) return run_report(report_options, report);

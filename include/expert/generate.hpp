@@ -11,6 +11,7 @@
 #include "expert/core/error.hpp"
 #include "expert/core/random.hpp"
 #include "expert/forward.hpp"
+#include "expert/grammar/mask_kernels.hpp"
 #include "expert/ops/sample.hpp"
 #include "expert/plan/memory.hpp"
 #include "expert/weights.hpp"
@@ -101,6 +102,15 @@ class Generator {
   struct GoOn {
     bool operator()(std::size_t, std::span<const std::int32_t>) const noexcept { return true; }
   };
+  // Stands for what decides which tokens may come next, as GrammarConstraint (grammar/constraint.hpp) does:
+  //   std::span<const std::uint64_t> mask(std::size_t prompt)                       a bit for each token; empty: all
+  //   std::vector<std::int32_t> forced(std::size_t prompt, std::int64_t limit)      tokens that must come, in order
+  //   bool accept(std::size_t prompt, std::int32_t id)                              false ends the row (callback)
+  struct AnyToken {
+    std::span<const std::uint64_t> mask(std::size_t) const noexcept { return {}; }
+    std::span<const std::int32_t> forced(std::size_t, std::int64_t) const noexcept { return {}; }
+    bool accept(std::size_t, std::int32_t) const noexcept { return true; }
+  };
 
   // adapter: AdapterLayout<E>::size numbers or null. Throws EXPERT-E310 and E314.
   Generator(CpuDevice& device, const Weights<E>& weights, const float* adapter, GeneratorOptions options)
@@ -120,10 +130,11 @@ class Generator {
   Generator(const Generator&) = delete;
   Generator& operator=(const Generator&) = delete;
 
-  // Answers in the order of the prompts. Throws EXPERT-E311 to E313.
-  template <class OnToken = GoOn>
+  // Answers in the order of the prompts. Forced tokens are not drawn, and computed together. Throws EXPERT-E311 to
+  // E313.
+  template <class OnToken = GoOn, class Constraint = AnyToken>
   std::vector<Generated> generate(std::span<const std::vector<std::int32_t>> prompts, const GenerateOptions& options,
-                                  const OnToken& on_token = {}) {
+                                  const OnToken& on_token = {}, Constraint&& constraint = {}) {
     check_options(options);
     for (std::size_t i = 0; i < prompts.size(); ++i) {
       check_prompt(i, prompts[i], 0);
@@ -132,7 +143,8 @@ class Generator {
     std::vector<Generated> results(prompts.size());
     for (std::size_t first = 0; first < prompts.size(); first += static_cast<std::size_t>(options_.rows)) {
       const std::size_t count = std::min(static_cast<std::size_t>(options_.rows), prompts.size() - first);
-      decode(prompts.subspan(first, count), first, options, on_token, std::span(results).subspan(first, count));
+      decode(prompts.subspan(first, count), first, options, on_token, constraint,
+             std::span(results).subspan(first, count));
     }
     return results;
   }
@@ -307,12 +319,13 @@ class Generator {
   }
 
   std::int32_t choose(std::size_t prompt, std::int64_t logits_row, std::span<const std::int32_t> history,
-                      std::int64_t step, const GenerateOptions& options) {
+                      std::int64_t step, const GenerateOptions& options, std::span<const std::uint64_t> mask) {
     const T* row = at(Plan::logits) + logits_row * M::vocab_size;
     float* values = floats(Plan::sampling);
     const auto vocab = static_cast<std::size_t>(M::vocab_size);
     std::copy_n(row, vocab, values);
     const std::span<float> logits(values, vocab);
+    if (!mask.empty()) apply_mask(values, vocab, mask.data(), cpu_.isa);
     std::int64_t id = -1;
     if (!options.do_sample) {
       id = reference::argmax(logits);
@@ -331,57 +344,68 @@ class Generator {
     return static_cast<std::int32_t>(id);
   }
 
-  template <class OnToken>
+  template <class OnToken, class Constraint>
   void decode(std::span<const std::vector<std::int32_t>> prompts, std::size_t first, const GenerateOptions& options,
-              const OnToken& on_token, std::span<Generated> results) {
+              const OnToken& on_token, Constraint& constraint, std::span<Generated> results) {
     struct Row {
       std::int64_t row;
       std::vector<std::int32_t> history;  // prompt and output
-      std::int32_t next;
+      std::vector<std::int32_t> next;     // tokens of the output that are to be computed
     };
     std::vector<Row> active;
+    const std::int64_t most_at_once = std::max<std::int64_t>(1, options_.prefill_tokens / options_.rows);
     // True while the row goes on: its token is taken over and the next pass will compute it.
     const auto accept = [&](Row& r, std::int32_t id) {
       Generated& result = results[static_cast<std::size_t>(r.row)];
+      const std::size_t prompt = first + static_cast<std::size_t>(r.row);
       if (std::find(options.eos_token_id.begin(), options.eos_token_id.end(), id) != options.eos_token_id.end()) {
         result.stop_reason = StopReason::eos;
         return false;
       }
       result.ids.push_back(id);
       r.history.push_back(id);
-      r.next = id;
-      if (!on_token(first + static_cast<std::size_t>(r.row), result.ids)) {
+      r.next.push_back(id);
+      const bool goes_on = constraint.accept(prompt, id);
+      if (!on_token(prompt, result.ids) || !goes_on) {
         result.stop_reason = StopReason::callback;
         return false;
       }
       if (std::cmp_equal(result.ids.size(), options.max_new_tokens)) return false;
-      if (length_[static_cast<std::size_t>(r.row)] == options_.context_length) {
+      if (length_[static_cast<std::size_t>(r.row)] + std::ssize(r.next) > options_.context_length) {
         result.stop_reason = StopReason::context;
         return false;
       }
       return true;
     };
+    const auto choose_and_accept = [&](Row& r, std::int64_t logits_row) {
+      const std::size_t prompt = first + static_cast<std::size_t>(r.row);
+      const std::int64_t step = std::ssize(results[static_cast<std::size_t>(r.row)].ids);
+      r.next.clear();
+      if (!accept(r, choose(prompt, logits_row, r.history, step, options, constraint.mask(prompt)))) return false;
+      for (const std::int32_t id : constraint.forced(prompt, most_at_once - 1))
+        if (!accept(r, id)) return false;
+      return true;
+    };
     for (std::size_t i = 0; i < prompts.size(); ++i) {
-      Row r{static_cast<std::int64_t>(i), prompts[i], 0};
+      Row r{static_cast<std::int64_t>(i), prompts[i], {}};
       length_[i] = std::ssize(prefix_);
       append(r.row, std::span(prompts[i]).subspan(prefix_.size()));
-      if (accept(r, choose(first + i, 0, r.history, 0, options))) active.push_back(std::move(r));
+      if (choose_and_accept(r, 0)) active.push_back(std::move(r));
     }
     std::vector<std::int64_t> rows;
-    for (std::int64_t step = 1; !active.empty(); ++step) {
+    while (!active.empty()) {
       rows.clear();
+      std::int64_t staged = 0;
       for (const Row& r : active) {
-        stage(static_cast<std::int64_t>(rows.size()), r.row, r.next);
-        rows.push_back(static_cast<std::int64_t>(rows.size()));
+        for (const std::int32_t id : r.next) stage(staged++, r.row, id);
+        rows.push_back(staged - 1);
       }
-      forward(static_cast<std::int64_t>(rows.size()));
+      forward(staged);
       head(rows);
       std::size_t kept = 0;
       for (std::size_t i = 0; i < active.size(); ++i) {
         Row& r = active[i];
-        const std::int32_t id =
-            choose(first + static_cast<std::size_t>(r.row), static_cast<std::int64_t>(i), r.history, step, options);
-        if (!accept(r, id)) continue;
+        if (!choose_and_accept(r, static_cast<std::int64_t>(i))) continue;
         if (kept != i) active[kept] = std::move(r);
         ++kept;
       }

@@ -160,7 +160,8 @@ inline std::string expert_type_of(const Json& manifest) {
                                                   {"json", "Grammar<JsonText>"},
                                                   {"typescript", "Grammar<TypeScript>"},
                                                   {"cypher", "Grammar<Cypher>"}}));
-  add(spelled("/training/decoding/validation", {{"none", ""}, {"parser-strict", "ParserStrict"}}));
+  add(spelled("/training/decoding/validation",
+              {{"none", ""}, {"parser", "Parser"}, {"parser-strict", "ParserStrict"}}));
   add(flag("/runtime/requires_kv_cache_persistence", "KvPersistence", ""));
   const Json* sizes = at("/perf/supported_batch_sizes");
   if (sizes && sizes->is_array() &&

@@ -123,7 +123,7 @@ class Cli(unittest.TestCase):
         # Underscores in a flag are dashes; the manifest's values are changed by path.
         result = self.train(out, "--set", "training.config.max_steps=3", "--set", "training.config.logging_steps=1", "--json")
         self.assertEqual(result.returncode, 0, result.stderr)
-        for line in ("not built yet: grammar sql-postgres", "not pinned", "packing: on", "max_steps 3 (flag)", "learning_rate 0.004 (manifest)"):
+        for line in ("not built yet: /training/dataset/augmentation/table_aliases", "not pinned", "packing: on", "max_steps 3 (flag)", "learning_rate 0.004 (manifest)"):
             self.assertIn(line, result.stderr)
         self.assertEqual(json.loads(result.stdout)["steps"], 3)
         metrics = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
@@ -146,7 +146,8 @@ class Cli(unittest.TestCase):
                 self.assertIn(row["stop_reason"], ("eos", "length", "stop"))
                 self.assertLessEqual(row["tokens"], 4)
                 self.assertIn("question", row)
-                self.assertIsNone(row["valid"])
+                self.assertIsInstance(row["valid"], bool)
+                self.assertEqual("invalid" in row, not row["valid"])
                 self.assertIsInstance(row["output"], str)
         self.refused(run("generate", *common, "--adapter", self.path / "no"), 200)
         self.refused(run("generate", *common, "--temperature", "-1"), 313, "temperature")
@@ -163,6 +164,51 @@ class Cli(unittest.TestCase):
         self.refused(run("generate", *common, "--adapter", "none", "--context", "512", "--kv-cache", cache), 315, "adapter")
         other = self.write("other.jsonl", '{"text": "x"}\n')
         self.refused(run("generate", *common[:4], "--input", other, "--output", answers, "--adapter", out, "--context", "512", "--kv-cache", cache), 311, "prefix.safetensors")
+
+    def test_a_grammar_makes_every_finished_answer_valid(self):
+        grammar = self.write("two.gbnf", 'root ::= "SELECT " [a-z]{1,2} ";"?\n')
+        answers = self.path / "answers.jsonl"
+        few = self.write("few.jsonl", "".join(gzip.decompress(self.rows.read_bytes()).decode().splitlines(keepends=True)[:6]))
+        common = ("generate", "--model", self.base, "--manifest", TINY, "--input", few, "--output", answers, "--temperature", "2", "--max-new-tokens", 12)
+
+        def run_and_read(*more):
+            result = run(*common, *more)
+            self.assertEqual(result.returncode, 0, result.stderr)
+            return result.stderr, [json.loads(line) for line in answers.read_text().splitlines()]
+
+        said, rows = run_and_read("--grammar", grammar, "--validation", "parser")
+        self.assertIn(f"grammar: {grammar} (flag); validation: parser (flag)", said)
+        for row in rows:
+            self.assertRegex(row["output"], r"^SELECT [a-z]{1,2}$")  # the stop sequence ";" is not part of it
+            self.assertTrue(row["valid"])
+            self.assertIn(row["stop_reason"], ("eos", "stop"))
+            self.assertEqual(row.get("stop_sequence"), ";" if row["stop_reason"] == "stop" else None)
+        said, rows = run_and_read()
+        self.assertIn("grammar: sql-postgres (manifest); validation: parser-strict (manifest)", said)
+        schema = self.write("schema.json", '{"type": "object", "properties": {"a": {"type": "boolean"}}, "required": ["a"], "additionalProperties": false}')
+        for row in run_and_read("--grammar", schema, "--validation", "none")[1]:
+            self.assertIsNone(row["valid"])
+            self.assertIn(json.loads(row["output"]), ({"a": True}, {"a": False}))
+        _, rows = run_and_read("--grammar", "none", "--validation", "parser-strict", "--on-invalid", "retry", "--retries", "2")
+        self.assertFalse(any(row["valid"] for row in rows))  # an untrained model writes no SQL by chance
+        self.refused(run(*common, "--grammar", "none", "--on-invalid", "error"), 317, "line 1")
+        self.refused(run(*common, "--greedy", "--on-invalid", "retry"), 401, "greedy")
+        self.refused(run(*common, "--grammar", "no-such"), 408, "sql-postgres")
+        broken = self.write("broken.gbnf", 'root ::= root "a"\n')
+        self.refused(run(*common, "--grammar", broken), 325, "line 1")
+
+    def test_grammar_accept_judges_texts(self):
+        rows = self.write("texts.jsonl", "".join(json.dumps({"text": text}) + "\n" for text in ("SELECT a FROM t", "SELECT FROM", "SELECT 1;")))
+        out = self.path / "accepted.jsonl"
+        for tokenizer in ((), ("--tokenizer", self.path / "tokenizer.json")):
+            result = run("grammar", "accept", "--grammar", "sql-postgres", "--input", rows, "--output", out, *tokenizer)
+            self.assertEqual(result.returncode, 0, result.stderr)
+            self.assertEqual([json.loads(line)["accepted"] for line in out.read_text().splitlines()], [True, False, True])
+        self.refused(run("grammar", "accept", "--grammar", "json", "--input", self.write("bad.jsonl", '{"x": 1}\n'), "--output", out), 409, "line 1")
+        good = run("check", "gbnf", SOURCE / "experts/expert-json/grammar.gbnf")
+        self.assertEqual(good.returncode, 0, good.stderr)
+        self.assertIn("deterministic", good.stderr)
+        self.refused(run("check", "gbnf", self.write("undefined.gbnf", "root ::= nothing\n")), 323, "line 1")
 
     def test_a_sharded_base_is_the_same_base(self):
         shards = self.path / "shards"

@@ -61,7 +61,8 @@ std::string policies_table() {
   t += policy_row<NoGrammar>("NoGrammar (default)") + policy_row<Grammar<SqlPostgres>>("Grammar<SqlPostgres>");
   t += policy_row<Grammar<JsonText>>("Grammar<JsonText>") + policy_row<Grammar<TypeScript>>("Grammar<TypeScript>");
   t += policy_row<Grammar<Cypher>>("Grammar<Cypher>");
-  t += policy_row<NoValidation>("NoValidation (default)") + policy_row<ParserStrict>("ParserStrict");
+  t += policy_row<NoValidation>("NoValidation (default)") + policy_row<Parser>("Parser") +
+       policy_row<ParserStrict>("ParserStrict");
   t += policy_row<KvCache>("KvCache (default)") + policy_row<KvPersistence>("KvPersistence");
   t += policy_row<DecodeBatches<1, 2, 4, 8>>("DecodeBatches<1, 2, 4, 8> (default)");
   t += policy_row<Qwen3Chat>("Qwen3Chat (default)") + policy_row<PlainChat>("PlainChat");

@@ -9,8 +9,10 @@
 #include <vector>
 
 #include "cli/common.hpp"
+#include "cli/grammar_source.hpp"
 #include "expert/data/jsonl.hpp"
 #include "expert/data/shapes.hpp"
+#include "expert/grammar/automaton.hpp"
 #include "expert/io/checkpoint_dir.hpp"
 #include "expert/io/gzip.hpp"
 #include "expert/io/hf_config.hpp"
@@ -145,13 +147,25 @@ inline std::string check_jsonl(const std::string& file, std::vector<Error>&) {
   return text;
 }
 
+// As `generate --grammar` reads it: *.json is a JSON Schema.
+inline std::string check_gbnf(const std::string& file, std::vector<Error>&) {
+  const GrammarSyntax syntax = grammar_file(file).parse();
+  const GrammarAutomaton automaton(syntax);
+  return joined({syntax.rules.size(), " rules, ", automaton.states(), " states, ",
+                 automaton.is_deterministic() ? "deterministic" : "not deterministic"});
+}
+
 // Reads the file, and throws or appends what is wrong with it; the result is a summary for people.
 using Checker = std::string (*)(const std::string& file, std::vector<Error>& found);
 
 inline const std::map<std::string, Checker>& checkers() {
-  static const std::map<std::string, Checker> table{
-      {"config", check_config},           {"jsonl", check_jsonl},       {"manifest", check_manifest_file},
-      {"safetensors", check_safetensors}, {"sql_exec", check_sql_exec}, {"tokenizer", check_tokenizer}};
+  static const std::map<std::string, Checker> table{{"config", check_config},
+                                                    {"gbnf", check_gbnf},
+                                                    {"jsonl", check_jsonl},
+                                                    {"manifest", check_manifest_file},
+                                                    {"safetensors", check_safetensors},
+                                                    {"sql_exec", check_sql_exec},
+                                                    {"tokenizer", check_tokenizer}};
   return table;
 }
 

@@ -1,10 +1,13 @@
 // `generate`: rows -> the same rows with {output, stop_reason, valid, tokens}, from the base alone or with an adapter.
 #pragma once
 #include <CLI/CLI.hpp>
+#include <filesystem>
+#include <map>
 #include <optional>
 #include <string>
 
 #include "cli/common.hpp"
+#include "cli/grammar_source.hpp"
 #include "cli/jobs.hpp"
 #include "cli/resolve.hpp"
 
@@ -16,6 +19,9 @@ struct GenerateFlags {
   bool greedy = false;
   std::int64_t max_new_tokens = 256, batch_size = 8, context = 0;
   std::uint64_t seed = 42;
+  std::string grammar, validation;
+  OnInvalid on_invalid = OnInvalid::mark;
+  std::int64_t retries = 3;
   std::optional<float> temperature, top_p, min_p;
   std::optional<std::int64_t> top_k;
 };
@@ -33,6 +39,19 @@ inline CLI::App* add_generate(CLI::App& app, GenerateFlags& flags) {
       ->capture_default_str();
   command->add_option("--context", flags.context, "tokens of prompt and answer; 0: as many as the rows need")
       ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  command->add_option("--grammar", flags.grammar,
+                      "a type (sql-postgres, json, ...), a file of GBNF or JSON Schema (*.json), or none; default: the "
+                      "manifest's");
+  command->add_option("--validation", flags.validation, "who judges a finished answer; default: the manifest's")
+      ->check(CLI::IsMember({"none", "parser", "parser-strict"}));
+  command
+      ->add_option("--on-invalid", flags.on_invalid,
+                   "an answer that is refused is marked, drawn again with another seed, or an error")
+      ->transform(CLI::CheckedTransformer(std::map<std::string, OnInvalid>{
+          {"mark", OnInvalid::mark}, {"retry", OnInvalid::retry}, {"error", OnInvalid::error}}));
+  command->add_option("--retries", flags.retries, "draws at most, with --on-invalid retry")
+      ->check(CLI::Range(1, 100))
       ->capture_default_str();
   command->add_option("--kv-cache", flags.kv_cache,
                       "file with keys and values of what all prompts begin with: read where it exists, else written");
@@ -72,6 +91,30 @@ inline void choose_sampling(const GenerateFlags& flags, const Manifest& manifest
   report.say(text);
 }
 
+// flag > the manifest's grammar_file > its grammar_type, where use_grammar says so.
+template <class E>
+void choose_grammar(const GenerateFlags& flags, const Manifest& manifest, GenerateJob& job, const Report& report) {
+  const auto text_at = [&](const char* pointer) {
+    const Json* value = manifest.find(pointer);
+    return value == nullptr ? std::string() : value->as_string();
+  };
+  const std::string file = text_at("/training/decoding/grammar_file");
+  job.language = grammar_type(manifest);
+  if (!flags.grammar.empty()) {
+    job.grammar = grammar_source(flags.grammar);
+  } else if (E::grammar::use_grammar && !file.empty()) {
+    job.grammar = grammar_file((std::filesystem::path(manifest.file).parent_path() / file).string());
+  } else if (E::grammar::use_grammar) {
+    job.grammar = grammar_source(std::string(E::grammar::grammar_type));
+  }
+  const std::string declared = text_at("/training/decoding/validation");
+  job.validation = !flags.validation.empty() ? flags.validation : declared.empty() ? "none" : declared;
+  if (job.validation == "parser" && !job.grammar.constrains()) job.grammar_of_parser = grammar_source(job.language);
+  report.say(joined({"grammar: ", job.grammar.constrains() ? job.grammar.name : std::string("none"), " (",
+                     flags.grammar.empty() ? "manifest" : "flag", "); validation: ", job.validation, " (",
+                     flags.validation.empty() ? "manifest" : "flag", ")"}));
+}
+
 template <class Experts>
 ExitCode run_generate(Experts experts, const GenerateFlags& flags, Report& report) {
   const Manifest manifest = load_with_settings(flags.model);
@@ -84,12 +127,15 @@ ExitCode run_generate(Experts experts, const GenerateFlags& flags, Report& repor
   job.batch_size = flags.batch_size;
   job.context_length = flags.context;
   job.kv_cache = flags.kv_cache;
+  job.on_invalid = flags.on_invalid;
+  job.retries = flags.retries;
   job.options.max_new_tokens = flags.max_new_tokens;
   job.options.seed = flags.seed;
   job.rows = row_options(manifest);
   return with_resolved(experts, flags.model, manifest, report, [&]<class E>(std::type_identity<E>) {
     check_pin(flags.model, manifest, report);
     choose_sampling(flags, manifest, job, report);
+    choose_grammar<E>(flags, manifest, job, report);
     return generate_expert<E>(job, report);
   });
 }

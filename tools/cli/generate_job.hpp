@@ -4,17 +4,22 @@
 #include <algorithm>
 #include <chrono>
 #include <filesystem>
+#include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "cli/answers.hpp"
 #include "cli/jobs.hpp"
+#include "cli/judge.hpp"
 #include "cli/train_job.hpp"
 #include "expert/adapter_file.hpp"
 #include "expert/generate.hpp"
 #include "expert/kv_cache_file.hpp"
 
 namespace cli {
+
+inline constexpr ErrorCode answer_refused{317, "a generated answer is not valid"};
 
 // Tokens that all prompts begin with; at least one of each is left to be computed.
 inline std::span<const std::int32_t> common_prefix(std::span<const std::vector<std::int32_t>> prompts) {
@@ -62,6 +67,13 @@ ExitCode generate_expert(const GenerateJob& job, Report& report) {
   namespace fs = std::filesystem;
   using Clock = std::chrono::steady_clock;
   check_decode_rows<E>(job.batch_size);
+  if (job.on_invalid == OnInvalid::retry && !job.options.do_sample)
+    throw Error(bad_command_line, {.where = "--on-invalid retry",
+                                   .expected = "answers that are drawn",
+                                   .got = "greedy decoding, which gives the same answer again",
+                                   .fix = "Use --on-invalid mark, or a temperature above 0"});
+  AnswerJudge judge(job.validation, job.language,
+                    job.grammar.constrains() ? job.grammar : job.grammar_of_parser);  // what is absent is said first
   CpuDevice device(job.threads);
   const Weights<E> weights = load_weights<E>(job.model, device);
   const Tokenizer tokenizer = Tokenizer::load(fs::path(job.model) / "tokenizer.json");
@@ -93,7 +105,7 @@ ExitCode generate_expert(const GenerateJob& job, Report& report) {
     rows.push_back(std::move(row));
   }
   RowWriter writer(job.output);
-  std::int64_t tokens = 0, stopped = 0;
+  std::int64_t tokens = 0, stopped = 0, refused_answers = 0;
   const auto begin = Clock::now();
   if (!rows.empty()) {
     const std::int64_t wanted = static_cast<std::int64_t>(longest) + options.max_new_tokens;
@@ -102,16 +114,40 @@ ExitCode generate_expert(const GenerateJob& job, Report& report) {
         device, weights, adapter.empty() ? nullptr : adapter.data(),
         {.context_length = context, .rows = decode_rows<E>(std::min<std::int64_t>(job.batch_size, std::ssize(rows)))});
     if (!job.kv_cache.empty()) use_kv_cache<E>(generator, prompts, rows, job, report);
-    const std::vector<Answer> answers = answers_to(generator, tokenizer, prompts, options, job.stop_sequences);
+    std::unique_ptr<GrammarMasks> masks;
+    if (job.grammar.constrains())
+      masks = std::make_unique<GrammarMasks>(job.grammar, tokenizer, E::model::vocab_size, options.eos_token_id);
+    const auto draw = [&](std::span<const std::vector<std::int32_t>> of, const GenerateOptions& with) {
+      return answers_to(generator, tokenizer, of, with, job.stop_sequences, masks.get());
+    };
+    std::vector<Answer> answers = draw(prompts, options);
+    std::vector<std::optional<SyntaxVerdict>> verdicts(answers.size());
     for (std::size_t i = 0; i < rows.size(); ++i) {
+      verdicts[i] = judge(answers[i].text);
+      for (std::int64_t retry = 1; job.on_invalid == OnInvalid::retry && retry <= job.retries; ++retry) {
+        if (!verdicts[i] || verdicts[i]->valid) break;
+        GenerateOptions again = options;
+        again.seed = options.seed + static_cast<std::uint64_t>(retry);
+        answers[i] = draw(std::span(prompts).subspan(i, 1), again).front();
+        verdicts[i] = judge(answers[i].text);
+      }
+      if (job.on_invalid == OnInvalid::error && verdicts[i] && !verdicts[i]->valid)
+        throw Error(answer_refused, {.file = job.input,
+                                     .where = "line " + std::to_string(rows[i].line),
+                                     .expected = "an answer that is valid " + job.language,
+                                     .got = verdicts[i]->message,
+                                     .fix = "Use --on-invalid mark or retry, or more --max-new-tokens"});
       rows[i]
           .value.set("output", answers[i].text)
           .set("stop_reason", name_of(answers[i].stop_reason))
-          .set("valid", nullptr)  // no parser is built yet
+          .set("valid", verdicts[i] ? Json(verdicts[i]->valid) : Json())
           .set("tokens", answers[i].tokens);
+      if (!answers[i].stop_sequence.empty()) rows[i].value.set("stop_sequence", answers[i].stop_sequence);
+      if (verdicts[i] && !verdicts[i]->valid) rows[i].value.set("invalid", utf8_lossy(verdicts[i]->message));
       writer.write(rows[i].value);
       tokens += answers[i].tokens;
       stopped += answers[i].stop_reason == StopReason::eos || answers[i].stop_reason == StopReason::callback;
+      refused_answers += verdicts[i] && !verdicts[i]->valid;
     }
   }
   writer.commit();
@@ -121,7 +157,13 @@ ExitCode generate_expert(const GenerateJob& job, Report& report) {
                 job.output.c_str(), rows.size(), static_cast<long long>(tokens), seconds,
                 static_cast<double>(tokens) / seconds, static_cast<long long>(stopped));
   report.say(line);
-  report.result().set("rows", std::ssize(rows)).set("tokens", tokens).set("seconds", seconds);
+  if (refused_answers > 0)
+    report.say(joined({refused_answers, " answers are not valid ", job.language, " (", job.validation, ")"}));
+  report.result()
+      .set("rows", std::ssize(rows))
+      .set("tokens", tokens)
+      .set("seconds", seconds)
+      .set("invalid", refused_answers);
   return ok;
 }
 

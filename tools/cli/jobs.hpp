@@ -10,6 +10,8 @@
 #include "expert/data/filter.hpp"
 #include "expert/data/shapes.hpp"
 #include "expert/generate.hpp"
+#include "expert/grammar/gbnf.hpp"
+#include "expert/grammar/json_schema.hpp"
 #include "expert/optimizer.hpp"
 #include "expert/training_run.hpp"
 
@@ -34,6 +36,18 @@ struct TrainJob {
   Json record = Json::object();                  // run.json, as far as it is known before the base is read
 };
 
+// text: GBNF, or with is_schema a JSON Schema; name: of the type or file. Both empty: any text.
+struct GrammarSource {
+  std::string name, text;
+  bool is_schema = false;
+
+  bool constrains() const { return !name.empty(); }
+  GrammarSyntax parse() const { return is_schema ? parse_json_schema(text, name) : parse_gbnf(text, name); }
+};
+
+// What happens to an answer that its validation refuses.
+enum class OnInvalid : std::uint8_t { mark, retry, error };
+
 struct GenerateJob {
   std::string model, adapter, input, output;  // adapter empty: the base alone
   int threads = 1;
@@ -41,6 +55,11 @@ struct GenerateJob {
   std::int64_t context_length = 0;  // 0: longest prompt + max_new_tokens
   GenerateOptions options;
   std::vector<std::string> stop_sequences;
+  GrammarSource grammar;             // of the answers
+  GrammarSource grammar_of_parser;   // judges where validation is "parser" and no grammar masks
+  std::string validation, language;  // "none", "parser" or "parser-strict", and of what
+  OnInvalid on_invalid = OnInvalid::mark;
+  std::int64_t retries = 3;
   std::string kv_cache;  // keys and values of what all prompts begin with; empty: they are not kept
   RowOptions rows;
 };

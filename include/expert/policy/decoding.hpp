@@ -11,19 +11,15 @@ inline namespace v0 {
 // Languages of Grammar<...>.
 struct SqlPostgres {
   static constexpr std::string_view grammar_type = "sql-postgres";
-  static constexpr std::string_view stage = "grammar sql-postgres";
 };
 struct JsonText {
   static constexpr std::string_view grammar_type = "json";
-  static constexpr std::string_view stage = "grammar json";
 };
 struct TypeScript {
   static constexpr std::string_view grammar_type = "typescript";
-  static constexpr std::string_view stage = "grammar typescript";
 };
 struct Cypher {
   static constexpr std::string_view grammar_type = "cypher";
-  static constexpr std::string_view stage = "grammar cypher";
 };
 
 // Every token that the language does not allow is masked.
@@ -31,8 +27,8 @@ template <class Language>
 struct Grammar {
   using slot = slots::grammar;
   using language = Language;
-  static constexpr bool use_grammar = true, built = false;
-  static constexpr std::string_view grammar_type = Language::grammar_type, stage = Language::stage;
+  static constexpr bool use_grammar = true;
+  static constexpr std::string_view grammar_type = Language::grammar_type;
   static constexpr auto describe() {
     return std::array{Field{"/training/decoding/use_grammar", use_grammar},
                       Field{"/training/decoding/grammar_type", grammar_type}};
@@ -49,9 +45,15 @@ struct NoGrammar {
 // The finished text is parsed by the language's real parser.
 struct ParserStrict {
   using slot = slots::validation;
-  static constexpr bool needs_language = true, built = false;
-  static constexpr std::string_view stage = "validation parser-strict";
+  static constexpr bool needs_language = true;
   static constexpr auto describe() { return std::array{Field{"/training/decoding/validation", "parser-strict"}}; }
+};
+
+// The grammar must accept the finished text: of use where it was cut, or where no grammar masks.
+struct Parser {
+  using slot = slots::validation;
+  static constexpr bool needs_language = true;
+  static constexpr auto describe() { return std::array{Field{"/training/decoding/validation", "parser"}}; }
 };
 
 struct NoValidation {

@@ -241,7 +241,6 @@ inline constexpr std::array manifest_fields_not_built{
     NotBuiltField{"/training/dataset/augmentation/table_aliases", "false"},
     NotBuiltField{"/training/dataset/validation/validate_json", "false"},
     NotBuiltField{"/training/dataset/validation/validate_schema", "false"},
-    NotBuiltField{"/training/decoding/grammar_file", "\"\""},
     NotBuiltField{"/evaluation/suite", "\"\""},
     NotBuiltField{"/evaluation/test_cases", "\"\""},
     NotBuiltField{"/evaluation/metrics", "[]"},
