@@ -1,10 +1,10 @@
 // TokenMasks -> GrammarMatcher: reads a text token by token, says which tokens may come next.
 //
 // The texts that may still come are a graph of stacks: a head for each automaton state that is alive, below it frames,
-// each a state to go on in when the rule above ends. Frames of the same state that are pushed before the same byte are
-// one frame with several parents, so what is alive is bounded by the automaton, not by the number of derivations. A
-// deterministic grammar has one head, each frame one parent: then a byte is a table lookup and at most some pushes
-// and pops.
+// each a state to go on in when the rule above ends. Frames of the same rule and state that are pushed before the same
+// byte are one frame with several parents, so what is alive is bounded by the automaton, not by the number of
+// derivations. A deterministic grammar has one head, each frame one parent: then a byte is a table lookup and at most
+// some pushes and pops.
 #pragma once
 #include <algorithm>
 #include <bit>
@@ -156,7 +156,7 @@ class GrammarMatcher {
   struct Mark {
     std::size_t frames, links, heads, head_begin;
   };
-  // A state, frame or rule of the step in work, and all that lies below it.
+  // A state, call or rule of the step in work, and all that lies below it.
   struct Group {
     std::int32_t key;
     std::vector<std::uint32_t> parents;
@@ -320,7 +320,7 @@ class GrammarMatcher {
       if (call->tail) {
         add_parents(called_, call->rule, parents);
       } else {
-        const auto frame = first_pushed_ + static_cast<std::uint32_t>(add_parents(pushed_, call->back, parents));
+        const auto frame = first_pushed_ + static_cast<std::uint32_t>(add_parents(pushed_, call->place, parents));
         add_parents(called_, call->rule, {&frame, 1});
       }
     }
@@ -341,7 +341,7 @@ class GrammarMatcher {
   // smaller rank, so they are not always before it: what may end is settled in a second pass.
   void commit() {
     for (std::size_t i = 0; i < pushed_.size(); ++i)
-      frames_.push_back({pushed_[i].key, store(pushed_[i].parents), false});
+      frames_.push_back({automaton().call(pushed_[i].key).back, store(pushed_[i].parents), false});
     for (bool changed = pushed_.size() > 0; changed;) {
       changed = false;
       for (std::size_t i = first_pushed_; i < frames_.size(); ++i) {
