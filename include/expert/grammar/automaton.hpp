@@ -16,6 +16,7 @@
 #include "expert/core/limits.hpp"
 #include "expert/core/text_index.hpp"
 #include "expert/grammar/analysis.hpp"
+#include "expert/grammar/int_index.hpp"
 #include "expert/grammar/nfa.hpp"
 #include "expert/grammar/syntax.hpp"
 
@@ -46,8 +47,9 @@ class GrammarAutomaton {
 
   struct Call {
     std::int32_t rule;
-    std::int32_t back;  // the state behind the call
-    bool tail;          // nothing follows `back` in its rule: it need not be kept on the stack
+    std::int32_t back;   // the state behind the call
+    std::int32_t place;  // the first of all calls with this rule and this state
+    bool tail;           // nothing follows `back` in its rule: it need not be kept on the stack
   };
   // What a state does on a byte. `several`: more than one of the others is possible.
   enum class Step : std::uint8_t { fail, shift, call, reduce, several };
@@ -340,6 +342,7 @@ inline void GrammarAutomaton::build(const GrammarSyntax& syntax, const detail::G
                    .fix = "Use smaller repetitions; let alternatives differ near their beginning"});
     rule_of_.resize(states.size(), static_cast<std::int32_t>(r));
   }
+  detail::IntIndex places;
   next_.assign(states.size() * classes_, dead);
   for (std::size_t s = 0; s < states.size(); ++s) {
     for (const auto& [bytes, target] : states[s].bytes)
@@ -349,7 +352,9 @@ inline void GrammarAutomaton::build(const GrammarSyntax& syntax, const detail::G
     for (const auto& [rule, back] : states[s].calls) {
       const detail::Determinizer::State& behind = states[index(back)];
       const bool tail = behind.ends && behind.bytes.empty() && behind.calls.empty();
-      calls_.push_back({number[index(rule)], back, tail});
+      const std::uint64_t key = detail::IntIndex::key(rule, back);
+      places.insert(key, static_cast<std::int32_t>(calls_.size()));
+      calls_.push_back({number[index(rule)], back, places.find(key), tail});
     }
   }
   call_begin_.push_back(calls_.size());

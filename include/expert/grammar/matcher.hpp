@@ -1,10 +1,10 @@
 // TokenMasks -> GrammarMatcher: reads a text token by token, says which tokens may come next.
 //
 // The texts that may still come are a graph of stacks: a head for each automaton state that is alive, below it frames,
-// each a state to go on in when the rule above ends. Frames of the same state that are pushed before the same byte are
-// one frame with several parents, so what is alive is bounded by the automaton, not by the number of derivations. A
-// deterministic grammar has one head, each frame one parent: then a byte is a table lookup and at most some pushes
-// and pops.
+// each a state to go on in when the rule above ends. Frames of the same rule and state that are pushed before the same
+// byte are one frame with several parents, so what is alive is bounded by the automaton, not by the number of
+// derivations. A deterministic grammar has one head, each frame one parent: then a byte is a table lookup and at most
+// some pushes and pops.
 #pragma once
 #include <algorithm>
 #include <bit>
@@ -50,11 +50,11 @@ class GrammarMatcher {
   // of the same TokenMasks. Throws E335 where a grammar is more ambiguous than is followed, E334.
   std::span<const std::uint64_t> mask() {
     masks_->trim();
-    prefixes_.clear();
-    if (!finished_) find_prefixes();
-    std::sort(prefixes_.begin(), prefixes_.end());
-    prefixes_.erase(std::unique(prefixes_.begin(), prefixes_.end()), prefixes_.end());
-    return masks_->mask(prefixes_, is_accepting());
+    steps_.clear();
+    if (!finished_) find_steps();
+    std::sort(steps_.begin(), steps_.end());
+    steps_.erase(std::unique(steps_.begin(), steps_.end()), steps_.end());
+    return masks_->mask(steps_, is_accepting());
   }
 
   // True, and the token is part of the text, where the grammar allows it; else nothing changes. Throws E335.
@@ -156,7 +156,7 @@ class GrammarMatcher {
   struct Mark {
     std::size_t frames, links, heads, head_begin;
   };
-  // A state, frame or rule of the step in work, and all that lies below it.
+  // A state, call or rule of the step in work, and all that lies below it.
   struct Group {
     std::int32_t key;
     std::vector<std::uint32_t> parents;
@@ -194,27 +194,25 @@ class GrammarMatcher {
   }
   void remember() { history_.push_back({frames_.size(), links_.size(), heads_.size(), head_begin_}); }
 
-  // Every path from a head down, as far as tokens reach.
-  void find_prefixes() {
+  // From every head down, as far as tokens reach: each frame once for each thing that is left of the tokens there.
+  void find_steps() {
     visited_.clear();
     open_.clear();
-    for (const Head& head : heads()) open_prefix(masks_->extend(0, head.state), head.parents);
+    for (const Head& head : heads()) step_down(TokenMasks::at_top, head.state, head.parents);
     while (!open_.empty()) {
-      const auto [prefix, frame] = open_.back();
+      const auto [left, frame] = open_.back();
       open_.pop_back();
-      open_prefix(masks_->extend(prefix, frames_[frame].state), frames_[frame].parents);
+      step_down(left, frames_[frame].state, frames_[frame].parents);
     }
   }
-  void open_prefix(std::int32_t prefix, Parents parents) {
-    bool kept = masks_->is_closed(prefix);
-    if (!kept)
-      for (const std::uint32_t frame : frames_of(parents)) {
-        if (frame == bottom)
-          kept = true;
-        else if (visited_.insert(detail::IntIndex::key(prefix, static_cast<std::int32_t>(frame)), 0))
-          open_.push_back({prefix, frame});
-      }
-    if (kept) prefixes_.push_back(prefix);
+  void step_down(std::int32_t left, std::int32_t state, Parents parents) {
+    const std::int32_t step = masks_->step(left, state);
+    steps_.push_back(step);
+    const std::int32_t below = masks_->left_by(step);
+    if (below == TokenMasks::none_left) return;
+    for (const std::uint32_t frame : frames_of(parents))
+      if (frame != bottom && visited_.insert(detail::IntIndex::key(below, static_cast<std::int32_t>(frame)), 0))
+        open_.push_back({below, frame});
     if (std::cmp_greater(visited_.size(), max_heads_ * max_paths_per_head)) too_many();
   }
   [[noreturn]] void too_many() const {
@@ -322,7 +320,7 @@ class GrammarMatcher {
       if (call->tail) {
         add_parents(called_, call->rule, parents);
       } else {
-        const auto frame = first_pushed_ + static_cast<std::uint32_t>(add_parents(pushed_, call->back, parents));
+        const auto frame = first_pushed_ + static_cast<std::uint32_t>(add_parents(pushed_, call->place, parents));
         add_parents(called_, call->rule, {&frame, 1});
       }
     }
@@ -343,7 +341,7 @@ class GrammarMatcher {
   // smaller rank, so they are not always before it: what may end is settled in a second pass.
   void commit() {
     for (std::size_t i = 0; i < pushed_.size(); ++i)
-      frames_.push_back({pushed_[i].key, store(pushed_[i].parents), false});
+      frames_.push_back({automaton().call(pushed_[i].key).back, store(pushed_[i].parents), false});
     for (bool changed = pushed_.size() > 0; changed;) {
       changed = false;
       for (std::size_t i = first_pushed_; i < frames_.size(); ++i) {
@@ -400,7 +398,7 @@ class GrammarMatcher {
   std::vector<std::uint32_t> entering_;
   detail::IntIndex visited_;
   std::vector<std::pair<std::int32_t, std::uint32_t>> open_;
-  std::vector<std::int32_t> prefixes_;
+  std::vector<std::int32_t> steps_;
 };
 
 }  // namespace v0

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "expert/core/error.hpp"
+#include "expert/core/join.hpp"
 #include "expert/core/text_index.hpp"
 #include "expert/cpu/isa.hpp"
 #include "expert/grammar/automaton.hpp"
@@ -108,7 +109,7 @@ class TokenSets {
 
  private:
   static constexpr std::int32_t none = -1;
-  static constexpr std::size_t max_depth = 1024, few_tokens = 1024;
+  static constexpr std::size_t max_depth = 4096, few_tokens = 1024;
   static constexpr std::size_t unlimited = Vocabulary::max_token_bytes;  // as long as any token
   // Texts of letters are worth a pass over the whole vocabulary.
   static constexpr CharacterKinds worth_a_pass = kind_of_ascii('z') | kind_of_ascii('Z') | beyond_ascii;
@@ -314,12 +315,14 @@ class TokenSets {
   }
 
   Work& open_work() {
-    if (depth_ == max_depth)
+    if (depth_ == max_depth) {
+      depth_ = 0;
       throw Error(token_nests_too_deep, {.file = {},
                                          .where = {},
                                          .expected = joined({"at most ", max_depth, " rules open within a token"}),
                                          .got = "more",
                                          .fix = "Let rules read something before they call the next one"});
+    }
     if (depth_ == works_.size()) works_.emplace_back();
     Work& work = works_[depth_++];
     work.ids.clear();
@@ -489,47 +492,60 @@ class TokenMasks {
   // Forgets everything that was computed.
   void clear() {
     sets_.clear();
-    prefixes_.assign(1, {});
+    left_.clear();
+    left_index_.clear();
+    number_of({false, 0});  // none_left
+    number_of({true, 0});   // at_top
     steps_.clear();
+    step_index_.clear();
     unions_.clear();
     masks_.assign(1, {});
   }
   // Called between masks: keeps the memo below a bound.
   void trim() {
-    if (sets_.bytes() + masks_.size() * 8 * vocabulary_.mask_words() + prefixes_.size() * 64 > max_bytes) clear();
+    if (sets_.bytes() + masks_.size() * 8 * vocabulary_.mask_words() + steps_.size() * 64 > max_bytes) clear();
   }
 
-  // A prefix is a row of states read from the top of a stack down; 0 is the empty one. is_closed: no token reaches
-  // below it.
-  std::int32_t extend(std::int32_t prefix, std::int32_t state) {
-    const std::uint64_t key = detail::IntIndex::key(prefix, state);
-    if (const std::int32_t known = steps_.find(key); known >= 0) return known;
-    Prefix from = at(prefix);
-    Prefix made{.above = prefix, .open = from.open && automaton_.ends(state)};
-    if (from.open) {
+  // On the way down a stack: `none_left` where no token reaches further, `at_top` where all of every token is left,
+  // else which parts of which tokens are left is a number above these.
+  static constexpr std::int32_t none_left = 0, at_top = 1;
+  // What a state of the stack adds to the mask when `left` has come down to it, and what it leaves to the state below.
+  struct Step {
+    std::int32_t root_set = -1, list_set = -1;
+    std::int32_t left = none_left;
+  };
+  // The number of that step.
+  std::int32_t step(std::int32_t left, std::int32_t state) {
+    const std::uint64_t key = detail::IntIndex::key(left, state);
+    if (const std::int32_t known = step_index_.find(key); known >= 0) return known;
+    const Left from = left_[static_cast<std::size_t>(left)];
+    Step made;
+    std::int32_t ends = 0;
+    if (from.all) {
       made.root_set = sets_.within_node(Vocabulary::root, state);
-      made.ends = sets_.result(made.root_set).ends;
+      ends = sets_.result(made.root_set).ends;
     }
     if (from.ends != 0) {
       made.list_set = sets_.within_list(from.ends, state);
-      made.ends = join_lists(made.ends, sets_.result(made.list_set).ends);
+      ends = join_lists(ends, sets_.result(made.list_set).ends);
     }
-    prefixes_.push_back(made);
-    const auto number = static_cast<std::int32_t>(prefixes_.size() - 1);
-    steps_.insert(key, number);
+    made.left = number_of({from.all && automaton_.ends(state), ends});
+    steps_.push_back(made);
+    const auto number = static_cast<std::int32_t>(steps_.size() - 1);
+    step_index_.insert(key, number);
     return number;
   }
-  bool is_closed(std::int32_t prefix) const { return !at(prefix).open && at(prefix).ends == 0; }
+  std::int32_t left_by(std::int32_t step) const { return steps_[static_cast<std::size_t>(step)].left; }
 
-  // The tokens of these prefixes (sorted, each once), with the end tokens where `accepting`. Valid until the memo is
+  // The tokens of these steps (sorted, each once), with the end tokens where `accepting`. Valid until the memo is
   // cleared.
-  std::span<const std::uint64_t> mask(std::vector<std::int32_t>& prefixes, bool accepting) {
-    prefixes.push_back(accepting);
-    const std::int32_t list = unions_.intern(prefixes);
-    prefixes.pop_back();
+  std::span<const std::uint64_t> mask(std::vector<std::int32_t>& steps, bool accepting) {
+    steps.push_back(accepting);
+    const std::int32_t list = unions_.intern(steps);
+    steps.pop_back();
     if (std::cmp_equal(list, masks_.size())) {  // a new one
       masks_.emplace_back(vocabulary_.mask_words());
-      fill(masks_.back(), prefixes);
+      fill(masks_.back(), steps);
       if (accepting)
         for (const std::int32_t id : vocabulary_.end_tokens()) set_bit(masks_.back(), id);
     }
@@ -539,13 +555,15 @@ class TokenMasks {
  private:
   static constexpr std::size_t max_bytes = std::size_t{128} << 20;
 
-  struct Prefix {
-    std::int32_t above = -1;                    // without the last state
-    std::int32_t root_set = -1, list_set = -1;  // results that its last state adds
-    std::int32_t ends = 0;
-    bool open = true;  // all its states may end without reading anything
+  struct Left {
+    bool all = false;       // whole tokens: the states above may end without reading anything
+    std::int32_t ends = 0;  // the nodes behind which the rest of a token is left
   };
-  const Prefix& at(std::int32_t prefix) const { return prefixes_[static_cast<std::size_t>(prefix)]; }
+  std::int32_t number_of(Left left) {
+    const std::uint64_t key = detail::IntIndex::key(left.all, left.ends);
+    if (left_index_.insert(key, static_cast<std::int32_t>(left_.size()))) left_.push_back(left);
+    return left_index_.find(key);
+  }
 
   std::int32_t join_lists(std::int32_t a, std::int32_t b) {
     if (a == 0 || a == b) return b;
@@ -556,12 +574,13 @@ class TokenMasks {
     return sets_.lists().intern(both);
   }
 
-  void fill(std::vector<std::uint64_t>& words, const std::vector<std::int32_t>& prefixes) {
+  void fill(std::vector<std::uint64_t>& words, const std::vector<std::int32_t>& steps) {
     added_.clear();
-    for (std::int32_t prefix : prefixes)
-      for (; prefix > 0; prefix = at(prefix).above)
-        for (const std::int32_t set : {at(prefix).root_set, at(prefix).list_set})
-          if (set >= 0 && added_.insert(detail::IntIndex::key(set, 0), 0)) add(words, sets_.result(set));
+    for (const std::int32_t i : steps) {
+      const Step& step = steps_[static_cast<std::size_t>(i)];
+      for (const std::int32_t set : {step.root_set, step.list_set})
+        if (set >= 0 && added_.insert(detail::IntIndex::key(set, 0), 0)) add(words, sets_.result(set));
+    }
   }
   void add(std::vector<std::uint64_t>& words, const detail::TokenSets::Result& result) const {
     if (!result.words.empty())
@@ -577,9 +596,10 @@ class TokenMasks {
   const Vocabulary& vocabulary_;
   Isa isa_;
   detail::TokenSets sets_;
-  std::vector<Prefix> prefixes_;
-  detail::IntIndex steps_;
-  detail::ListTable unions_;                      // of prefixes, with the accepting flag behind them
+  std::vector<Left> left_;
+  std::vector<Step> steps_;
+  detail::IntIndex left_index_, step_index_;
+  detail::ListTable unions_;                      // of steps, with the accepting flag behind them
   std::deque<std::vector<std::uint64_t>> masks_;  // of each list; list 0, the empty one, is never asked for
   detail::IntIndex added_;
 };
