@@ -63,7 +63,7 @@ function firstError(text) {
   const compiled = ts.createProgram([name], options, host);
   const parsed = compiled.getSyntacticDiagnostics(file);
   const all = parsed.length > 0 ? parsed : compiled.getSemanticDiagnostics(file);
-  const ofSyntax = code => code >= 1000 && code < 2000 && ![1225, 1229, 1230, 1345].includes(code) || code === 5076;
+  const ofSyntax = code => code >= 1000 && code < 2000 && ![1225, 1229, 1230, 1345, 1361, 1362].includes(code) || code === 5076;
   return all.find(d => d.category === ts.DiagnosticCategory.Error && ofSyntax(d.code));
 }
 write(ts ? {version: ts.version} : {});
