@@ -164,10 +164,10 @@ condition~ ::= "(" _ assignment~ _ ")"
 loop~ ::= "while" _ condition~ | "for" _ "(" _ (("let" | "var" | "const") __ identifier annotation? _ "=" _ for-value~ (_ "," _ identifier annotation? _ "=" _ for-value~)* _ ";" _ (assignment~ _)? ";" _ (step~ (_ "," _ step~)* _)? | (("const" | "let" | "var") __ (identifier | pattern) | identifier) __ ("of" | "in") __ assignment~ _ | ";" _ (assignment~ _)? ";" _ (step~ _)?) ")"AWAITFOR
 for-value~ ::= safe-postfix~ (_ [-+*/%] blank _ safe-postfix~)* | [-+] number
 step~ ::= update~ | target~ _ assignment-operator _ assignment~
-switch~^ ::= "switch" _ condition~ _ "{" _ (case~^ _)* ("default" _ ":" (_ CASE~^)? _)? "}"
-case~^ ::= "case" __ assignment~ _ ":" (_ CASE~^)?
-case-statements~ ::= ("break" _ ";" | block-statement~) (_ case-statements~)? | "break" | (line-statement~ | expression-statement~) (_ ";" (_ case-statements~)? | nl case-words~)?
-case-words~ ::= ("break" _ ";" | word-block-statement~) (_ case-statements~)? | "break" | (line-statement~ | word-expression~) (_ ";" (_ case-statements~)? | nl case-words~)?
+switch~^ ::= "switch" _ condition~ _ "{" _ (case~^ _)* ("default" _ ":" (_ case-statements~^)? _)? "}"
+case~^ ::= "case" __ assignment~ _ ":" (_ case-statements~^)?
+case-statements~^ ::= block-statement~^ (_ case-statements~^)? | (line-statement~^ | expression-statement~BREAK) (_ ";" (_ case-statements~^)? | nl case-words~^?)
+case-words~^ ::= word-block-statement~^ (_ case-statements~^)? | (line-statement~^ | word-expression~BREAK) (_ ";" (_ case-statements~^)? | nl case-words~^?)
 catch~^ ::= "catch" (_ "(" _ identifier (_ ":" _ ("unknown" | "any"))? _ ")")? _ block~^
 finally~^ ::= "finally" _ block~^
 '''
@@ -202,7 +202,7 @@ def with_variants(text, loops):
         for inside in ("", "-async"):
             part = text.replace("JUMP", ' | "break" | "continue"' if loop else "")
             part = part.replace("OPEN", "short~^")
-            part = part.replace("CASE~^", "statements~^" if loop else "case-statements~")
+            part = part.replace("BREAK", "" if loop else ' | "break"')
             part = part.replace('AWAITSTART', ' | "await" __ single-async operation-async*' if inside else "")
             part = part.replace(' | "await"-START', ' | "await" __ single-async operation-async*' if inside else "")
             part = part.replace("AWAITFOR", ' | "for" __ "await" _ "(" _ ("const" | "let") __ (identifier | pattern) __ "of" __ assignment~ _ ")"' if inside else "")
