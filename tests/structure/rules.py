@@ -16,9 +16,9 @@ ARROWS = {
     "cpu": BELOW_MIDDLE,
     "cuda": BELOW_MIDDLE,
     "json": BELOW_MIDDLE,
-    "grammar": BELOW_MIDDLE,
     "io": {"json"} | BELOW_MIDDLE,
     "text": {"json", "io"} | BELOW_MIDDLE,
+    "grammar": {"json", "text", "cpu"} | BELOW_MIDDLE,  # JSON Schema, UTF-8, the instruction set of the mask kernels
     "data": {"json", "io"} | BELOW_MIDDLE,
 }
 # The stages in the order of the flow: a stage may include the stages before it, and every folder.

@@ -6,7 +6,7 @@
 // A module declares its codes beside the code that throws them (`inline constexpr ErrorCode x{221, "..."};`); the
 // number has one row in docs/errors.md and one test. Numbers: 0xx compile time, 1xx manifest against type, 20x
 // input/output, 21x JSON, 22x safetensors, 23x model directory, 24x tokenizer and chat template, 25x datasets, 26x
-// adapters, 27x checkpoints, 30x training, 31x generation, 40x command line.
+// adapters, 27x checkpoints, 30x training, 31x generation, 32x and 33x grammars, 40x command line.
 #pragma once
 #include <cstdio>
 #include <cstring>

@@ -16,6 +16,12 @@ struct Limits {
   std::int64_t safetensors_header_bytes = std::int64_t{16} << 20;
   std::int64_t safetensors_rank = 8;
   std::int64_t jsonl_line_bytes = std::int64_t{8} << 20;
+  std::int64_t grammar_bytes = std::int64_t{1} << 20;  // of GBNF, of a JSON Schema, of a pattern
+  std::int64_t grammar_depth = 256;                    // groups in groups, rules that begin with rules
+  std::int64_t grammar_rules = 16'384;
+  std::int64_t grammar_repetitions = 100'000;  // m and n of {m,n}
+  std::int64_t grammar_states = 200'000;       // of all automata, before and after they are made deterministic
+  std::int64_t grammar_heads = 4096;           // derivations of one text that are alive at once
 };
 inline constexpr Limits default_limits{};
 

@@ -1,0 +1,135 @@
+"""The masks of xgrammar and llguidance along the texts of make_texts.py, in the form of grammar_bench: microseconds per
+mask, one thread. Usage: run_peers.py TOKENIZER_JSON TEXTS_DIR [seconds per engine and grammar]. Engines that are not
+installed are left out."""
+import json
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+HERE = Path(__file__).parent
+VOCABULARY = 151936
+BUDGET = float(sys.argv[3]) if len(sys.argv) > 3 else 60.0
+
+
+def percentile(values, q):
+    return sorted(values)[int(q * (len(values) - 1))]
+
+
+def report(engine, grammar, compile_ms, cold, warm, accept):
+    row = {"engine": engine, "grammar": grammar, "compile_ms": round(compile_ms, 2), "masks": len(cold)}
+    for name, times in (("cold", cold), ("warm", warm), ("accept", accept)):
+        if times:
+            row |= {f"{name}_{k}_us": round(percentile(times, q), 1) for k, q in (("median", .5), ("p90", .9), ("p99", .99))}
+    print(json.dumps(row), flush=True)
+
+
+def follow(ids, mask, accept, mask_times, accept_times):
+    """All of a text; false where the engine refuses a token."""
+    for token in ids:
+        start = time.perf_counter_ns()
+        mask()
+        masked = time.perf_counter_ns()
+        allowed = accept(token)
+        mask_times.append((masked - start) / 1e3)
+        accept_times.append((time.perf_counter_ns() - masked) / 1e3)
+        if not allowed:
+            return False
+    return True
+
+
+def run(engine, grammar, texts, compile_grammar, new_matcher):
+    """Cold: each text with a grammar compiled anew where that takes less than 50 ms; warm: one compiled grammar."""
+    start = time.perf_counter()
+    compiled = compile_grammar()
+    compile_ms = (time.perf_counter() - start) * 1e3
+    cold, warm, accept, refused = [], [], [], 0
+    for times in (cold, warm):
+        began = time.perf_counter()
+        for ids in texts:
+            if time.perf_counter() - began > BUDGET:
+                break
+            if times is cold and compile_ms < 50:
+                compiled = compile_grammar()
+            mask, take = new_matcher(compiled)
+            refused += not follow(ids, mask, take, times, accept)
+    if refused:
+        print(f"{engine} {grammar}: {refused} texts were refused", file=sys.stderr)
+    report(engine, grammar, compile_ms, cold, warm, accept)
+
+
+def main():
+    folder = Path(sys.argv[2])
+    texts = {name: [json.loads(line)["ids"] for line in open(folder / f"{name}.jsonl", encoding="utf-8")]
+             for name in ("select", "json", "schema")}
+    gbnf = {name: (HERE / f"{name}.gbnf").read_text(encoding="utf-8") for name in ("select", "json")}
+    schema = (HERE / "schema.json").read_text(encoding="utf-8")
+    for engine in (llguidance_runs, xgrammar_runs):
+        try:
+            engine(texts, gbnf, schema)
+        except ImportError as error:
+            print(f"{engine.__name__}: {error}", file=sys.stderr)
+
+
+def llguidance_runs(texts, gbnf, schema):
+    import llguidance
+    import llguidance.numpy as masks
+    from llguidance.gbnf_to_lark import any_to_lark
+
+    tokenizer = llguidance.LLTokenizer(sys.argv[1], n_vocab=VOCABULARY)
+    bitmask = masks.allocate_token_bitmask(1, VOCABULARY)
+    of = llguidance.LLMatcher
+    grammars = [("object.json", "json", of.grammar_from_json_schema('{"type": "object"}')),
+                ("json.gbnf", "json", of.grammar_from_lark(any_to_lark(gbnf["json"]))),
+                ("schema.json", "schema", of.grammar_from_json_schema(schema)),
+                ("select.gbnf", "select", of.grammar_from_lark(any_to_lark(gbnf["select"]))),
+                ("select.lark", "select", of.grammar_from_lark((HERE / "select.lark").read_text()))]
+    for name, text, grammar in grammars:
+        def compile_grammar():
+            matcher = of(tokenizer, grammar, log_level=0)
+            if matcher.is_error():
+                raise RuntimeError(matcher.get_error())
+            return matcher
+
+        def new_matcher(compiled):
+            matcher = compiled.deep_copy()
+            return lambda: masks.fill_next_token_bitmask(matcher, bitmask, 0), matcher.consume_token
+        run(f"llguidance {version('llguidance')}", name, texts[text],
+            compile_grammar, new_matcher)
+
+
+def xgrammar_runs(texts, gbnf, schema):
+    import torch
+    import xgrammar
+    from tokenizers import Tokenizer
+
+    torch.set_num_threads(1)
+    vocabulary = Tokenizer.from_file(sys.argv[1]).get_vocab()
+    tokens = [""] * VOCABULARY
+    for token, i in vocabulary.items():
+        tokens[i] = token
+    info = xgrammar.TokenizerInfo(tokens, xgrammar.VocabType.BYTE_LEVEL, vocab_size=VOCABULARY, stop_token_ids=[151645])
+    compiler = xgrammar.GrammarCompiler(info, max_threads=1, cache_enabled=False)
+    bitmask = xgrammar.allocate_token_bitmask(1, VOCABULARY)
+    as_ebnf = gbnf["json"].replace("ws ::= |", 'ws ::= "" |')  # it refuses an empty first alternative
+    grammars = [("object.json", "json", lambda: compiler.compile_json_schema('{"type": "object"}')),
+                ("built-in JSON", "json", compiler.compile_builtin_json_grammar),
+                ("json.gbnf", "json", lambda: compiler.compile_grammar(as_ebnf)),
+                ("schema.json", "schema", lambda: compiler.compile_json_schema(schema)),
+                ("select.gbnf", "select", lambda: compiler.compile_grammar(gbnf["select"]))]
+    for name, text, compile_grammar in grammars:
+        def new_matcher(compiled):
+            matcher = xgrammar.GrammarMatcher(compiled)
+            return lambda: matcher.fill_next_token_bitmask(bitmask), matcher.accept_token
+        run(f"xgrammar {version('xgrammar')}", name, texts[text], compile_grammar, new_matcher)
+    logits = torch.zeros(1, VOCABULARY)
+    times = []
+    for _ in range(200):
+        start = time.perf_counter_ns()
+        xgrammar.apply_token_bitmask_inplace(logits, bitmask)
+        times.append((time.perf_counter_ns() - start) / 1e3)
+    print(json.dumps({"engine": "xgrammar", "apply_mask_median_us": round(percentile(times, .5), 1)}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,377 @@
+// GrammarSyntax -> GrammarAutomaton: for each called rule a deterministic automaton over bytes and calls of rules,
+// with what a step may do in each state. It knows nothing of any vocabulary.
+#pragma once
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "expert/core/error.hpp"
+#include "expert/core/join.hpp"
+#include "expert/core/limits.hpp"
+#include "expert/core/text_index.hpp"
+#include "expert/grammar/analysis.hpp"
+#include "expert/grammar/int_index.hpp"
+#include "expert/grammar/nfa.hpp"
+#include "expert/grammar/syntax.hpp"
+
+namespace expert {
+inline namespace v0 {
+
+struct ByteSet {
+  std::array<std::uint64_t, 4> words{};
+
+  bool has(std::uint8_t byte) const { return words[byte / 64] >> (byte % 64) & 1; }
+  void add(std::uint8_t byte) { words[byte / 64] |= std::uint64_t{1} << (byte % 64); }
+  // True where something was new.
+  bool add(const ByteSet& other) {
+    std::uint64_t fresh = 0;
+    for (std::size_t i = 0; i < 4; ++i) {
+      fresh |= other.words[i] & ~words[i];
+      words[i] |= other.words[i];
+    }
+    return fresh != 0;
+  }
+  friend bool operator==(const ByteSet&, const ByteSet&) = default;
+};
+
+// Immutable once made; safe to read from many threads.
+class GrammarAutomaton {
+ public:
+  static constexpr std::int32_t dead = -1;
+
+  struct Call {
+    std::int32_t rule;
+    std::int32_t back;   // the state behind the call
+    std::int32_t place;  // the first of all calls with this rule and this state
+    bool tail;           // nothing follows `back` in its rule: it need not be kept on the stack
+  };
+  // What a state does on a byte. `several`: more than one of the others is possible.
+  enum class Step : std::uint8_t { fail, shift, call, reduce, several };
+  struct Action {
+    Step step = Step::fail;
+    std::int32_t value = 0;  // the next state of shift, the index into calls() of call
+  };
+
+  // Throws E322, E325, E326, E332.
+  explicit GrammarAutomaton(const GrammarSyntax& syntax, const Limits& limits = default_limits) {
+    const detail::GrammarAnalysis analysis(syntax, limits);
+    build(syntax, analysis, limits);
+    find_first_and_follow();
+    fill_actions();
+  }
+
+  std::int32_t states() const { return static_cast<std::int32_t>(rule_of_.size()); }
+  std::int32_t rules() const { return static_cast<std::int32_t>(start_.size()); }  // that are called; 0 is the root
+  std::int32_t start(std::int32_t rule) const { return start_[index(rule)]; }
+  std::int32_t rule_of(std::int32_t state) const { return rule_of_[index(state)]; }
+  // The rule of the state may end here.
+  bool ends(std::int32_t state) const { return ends_[index(state)] != 0; }
+  std::int32_t next(std::int32_t state, std::uint8_t byte) const {
+    return next_[index(state) * classes_ + class_of_[byte]];
+  }
+  const Action& action(std::int32_t state, std::uint8_t byte) const {
+    return actions_[index(state) * classes_ + class_of_[byte]];
+  }
+  std::pair<const Call*, const Call*> calls(std::int32_t state) const {
+    return {calls_.data() + call_begin_[index(state)], calls_.data() + call_begin_[index(state) + 1]};
+  }
+  const Call& call(std::int32_t number) const { return calls_[index(number)]; }
+  // Bytes that a text of the rule may begin with, and those that may stand behind one.
+  const ByteSet& first(std::int32_t rule) const { return first_[index(rule)]; }
+  const ByteSet& follow(std::int32_t rule) const { return follow_[index(rule)]; }
+  // A rule that begins with a call of another one has the smaller rank.
+  std::int32_t rank(std::int32_t rule) const { return rank_[index(rule)]; }
+  // Every byte decides what is done: one stack is enough. Else several may be alive at once.
+  bool is_deterministic() const { return deterministic_; }
+
+ private:
+  static std::size_t index(std::int32_t i) { return static_cast<std::size_t>(i); }
+
+  inline void build(const GrammarSyntax& syntax, const detail::GrammarAnalysis& analysis, const Limits& limits);
+  inline void find_classes(const detail::Nfa& nfa);
+
+  ByteSet own_bytes(std::int32_t state) const {
+    ByteSet bytes;
+    for (unsigned byte = 0; byte < 256; ++byte)
+      if (next(state, static_cast<std::uint8_t>(byte)) != dead) bytes.add(static_cast<std::uint8_t>(byte));
+    return bytes;
+  }
+  ByteSet first_of_state(std::int32_t state, const ByteSet& own) const {
+    ByteSet bytes = own;
+    const auto [begin, end] = calls(state);
+    for (const Call* call = begin; call != end; ++call) bytes.add(first(call->rule));
+    return bytes;
+  }
+  void find_first_and_follow() {
+    std::vector<std::int32_t> order(start_.size());
+    for (std::size_t i = 0; i < order.size(); ++i) order[i] = static_cast<std::int32_t>(i);
+    std::sort(order.begin(), order.end(), [this](std::int32_t a, std::int32_t b) { return rank(a) > rank(b); });
+    first_.resize(order.size());
+    follow_.resize(order.size());
+    for (const std::int32_t rule : order) first_[index(rule)] = first_of_state(start(rule), own_bytes(start(rule)));
+    struct Flow {  // what follows `from` follows `to` too
+      std::int32_t from, to;
+    };
+    std::vector<Flow> flows;
+    for (std::int32_t state = 0; state < states(); ++state) {
+      const auto [begin, end] = calls(state);
+      for (const Call* call = begin; call != end; ++call) {
+        follow_[index(call->rule)].add(first_of_state(call->back, own_bytes(call->back)));
+        if (ends(call->back) && rule_of(state) != call->rule) flows.push_back({rule_of(state), call->rule});
+      }
+    }
+    for (bool changed = true; changed;) {
+      changed = false;
+      for (const Flow& flow : flows) changed |= follow_[index(flow.to)].add(follow_[index(flow.from)]);
+    }
+  }
+
+  void fill_actions() {
+    deterministic_ = true;
+    actions_.resize(next_.size());
+    for (std::int32_t state = 0; state < states(); ++state) {
+      Action* row = actions_.data() + index(state) * classes_;
+      for (std::size_t c = 0; c < classes_; ++c)
+        if (const std::int32_t to = next_[index(state) * classes_ + c]; to != dead) row[c] = {Step::shift, to};
+      for (std::size_t i = call_begin_[index(state)]; i < call_begin_[index(state) + 1]; ++i)
+        add_action(row, first(calls_[i].rule), {Step::call, static_cast<std::int32_t>(i)});
+      if (ends(state)) add_action(row, follow(rule_of(state)), {Step::reduce, 0});
+    }
+  }
+  void add_action(Action* row, const ByteSet& bytes, Action action) {
+    for (std::size_t c = 0; c < classes_; ++c) {
+      if (!bytes.has(byte_of_[c])) continue;
+      const bool taken = row[c].step != Step::fail;
+      row[c] = taken ? Action{Step::several, 0} : action;
+      deterministic_ &= !taken;
+    }
+  }
+
+  std::size_t classes_ = 0;  // bytes that no edge tells apart
+  std::array<std::uint8_t, 256> class_of_{};
+  std::vector<std::uint8_t> byte_of_;    // one byte of each class
+  std::vector<std::int32_t> next_;       // (states, classes)
+  std::vector<Action> actions_;          // (states, classes)
+  std::vector<std::int32_t> rule_of_;    // (states)
+  std::vector<std::uint8_t> ends_;       // (states)
+  std::vector<std::size_t> call_begin_;  // (states + 1)
+  std::vector<Call> calls_;
+  std::vector<std::int32_t> start_, rank_;  // (rules)
+  std::vector<ByteSet> first_, follow_;     // (rules)
+  bool deterministic_ = false;
+};
+
+namespace detail {
+
+// One rule's states are sets of the Nfa's; equal sets are one state.
+class Determinizer {
+ public:
+  struct State {
+    std::vector<std::pair<ByteRange, std::int32_t>> bytes;  // ascending, disjoint
+    std::vector<std::pair<std::int32_t, std::int32_t>> calls;
+    bool ends;
+  };
+
+  Determinizer(const Nfa& nfa, std::vector<State>& states, std::int64_t max_states, std::int64_t max_work)
+      : nfa_(nfa),
+        states_(states),
+        max_states_(max_states),
+        work_left_(max_work),
+        mark_(nfa.first_edge.size()),
+        alone_(nfa.first_edge.size()) {}
+
+  // Appends the states of a rule, its start first. False where it takes more states or work than allowed.
+  bool run(NfaBuilder::Ends ends) {
+    index_.clear();
+    sets_.clear();
+    ++run_;
+    first_state_ = states_.size();
+    accept_ = ends.accept;
+    targets_.assign(1, ends.start);
+    if (state_of_targets() < 0) return false;
+    for (std::size_t i = 0; i < sets_.size(); ++i)
+      if (!expand(i)) return false;
+    return true;
+  }
+
+ private:
+  // The state that stands for targets_ and all that is reached from them for free; -1 where there is no room.
+  std::int32_t state_of_targets() {
+    const std::int32_t only = targets_.size() == 1 ? targets_[0] : -1;
+    if (only < 0) return state_of_set();
+    auto& [run, state] = alone_[static_cast<std::size_t>(only)];
+    if (run != run_) {
+      const std::int32_t made = state_of_set();
+      if (made < 0) return made;
+      run = run_;
+      state = made;
+    }
+    return state;
+  }
+  std::int32_t state_of_set() {
+    ++serial_;
+    set_.clear();
+    while (!targets_.empty()) {
+      const std::int32_t state = targets_.back();
+      targets_.pop_back();
+      if (std::exchange(mark_[static_cast<std::size_t>(state)], serial_) == serial_) continue;
+      --work_left_;
+      bool kept = state == accept_;
+      nfa_.each_edge(state, [&](const Nfa::Edge& edge) {
+        if (edge.label == Nfa::Label::free)
+          targets_.push_back(edge.target);
+        else
+          kept = true;
+      });
+      if (kept) set_.push_back(state);
+    }
+    std::sort(set_.begin(), set_.end());
+    const std::string_view key(reinterpret_cast<const char*>(set_.data()), set_.size() * sizeof set_[0]);
+    const auto next = static_cast<std::int32_t>(states_.size());
+    if (!index_.insert(key, next)) return index_.find(key);
+    if (work_left_ < 0 || next >= max_states_) return -1;
+    states_.push_back({});
+    states_.back().ends = std::binary_search(set_.begin(), set_.end(), accept_);
+    sets_.push_back(set_);
+    return next;
+  }
+
+  bool expand(std::size_t i) {
+    edges_.clear();
+    borders_.clear();
+    called_.clear();
+    for (const std::int32_t state : sets_[i])
+      nfa_.each_edge(state, [&](const Nfa::Edge& edge) {
+        if (edge.label == Nfa::Label::bytes) {
+          edges_.push_back(edge);
+          borders_.push_back(edge.bytes.low);
+          borders_.push_back(edge.bytes.high + 1u);
+        } else if (edge.label == Nfa::Label::call) {
+          called_.push_back({edge.rule, edge.target});
+        }
+      });
+    return expand_bytes(first_state_ + i) && expand_calls(first_state_ + i);
+  }
+
+  bool expand_bytes(std::size_t state) {
+    if (edges_.size() == 1) return add_bytes(state, edges_[0].bytes, {edges_.data(), 1});
+    std::sort(borders_.begin(), borders_.end());
+    borders_.erase(std::unique(borders_.begin(), borders_.end()), borders_.end());
+    for (std::size_t k = 0; k + 1 < borders_.size(); ++k) {
+      const ByteRange bytes{static_cast<std::uint8_t>(borders_[k]), static_cast<std::uint8_t>(borders_[k + 1] - 1)};
+      if (!add_bytes(state, bytes, edges_)) return false;
+    }
+    return true;
+  }
+  // An edge to all that `edges` lead to; no edge of them begins or ends within `bytes`.
+  bool add_bytes(std::size_t state, ByteRange bytes, std::span<const Nfa::Edge> edges) {
+    targets_.clear();
+    for (const Nfa::Edge& edge : edges)
+      if (edge.bytes.low <= bytes.low && bytes.low <= edge.bytes.high) targets_.push_back(edge.target);
+    work_left_ -= static_cast<std::int64_t>(edges.size());
+    if (targets_.empty()) return true;
+    const std::int32_t target = state_of_targets();
+    if (target >= 0) states_[state].bytes.push_back({bytes, target});
+    return target >= 0;
+  }
+
+  bool expand_calls(std::size_t state) {
+    std::sort(called_.begin(), called_.end());
+    for (std::size_t k = 0; k < called_.size();) {
+      const std::int32_t rule = called_[k].first;
+      targets_.clear();
+      for (; k < called_.size() && called_[k].first == rule; ++k) targets_.push_back(called_[k].second);
+      const std::int32_t target = state_of_targets();
+      if (target < 0) return false;
+      states_[state].calls.push_back({rule, target});
+    }
+    return true;
+  }
+
+  const Nfa& nfa_;
+  std::vector<State>& states_;
+  std::int64_t max_states_, work_left_;
+  std::vector<std::uint32_t> mark_;
+  std::vector<std::pair<std::int32_t, std::int32_t>> alone_;  // run and state of a set made from one target
+  std::int32_t run_ = 0;
+  std::uint32_t serial_ = 0;
+  std::size_t first_state_ = 0;
+  std::int32_t accept_ = -1;
+  TextIndex index_;
+  std::vector<std::vector<std::int32_t>> sets_;
+  std::vector<std::int32_t> set_, targets_;
+  std::vector<Nfa::Edge> edges_;
+  std::vector<unsigned> borders_;
+  std::vector<std::pair<std::int32_t, std::int32_t>> called_;
+};
+
+}  // namespace detail
+
+inline void GrammarAutomaton::build(const GrammarSyntax& syntax, const detail::GrammarAnalysis& analysis,
+                                    const Limits& limits) {
+  detail::NfaBuilder builder(syntax, analysis, limits);
+  std::vector<std::int32_t> number(syntax.rules.size(), -1);  // of a rule among those that are called
+  std::vector<detail::NfaBuilder::Ends> ends;
+  std::vector<std::int32_t> called;
+  for (const std::int32_t rule : analysis.reachable()) {
+    if (analysis.inlined(rule)) continue;
+    number[index(rule)] = static_cast<std::int32_t>(ends.size());
+    ends.push_back(builder.build_rule(rule));
+    rank_.push_back(analysis.rank(rule));
+    called.push_back(rule);
+  }
+  find_classes(builder.nfa());
+  constexpr std::int64_t max_table = std::int64_t{1} << 24, work_per_state = 200;
+  const std::int64_t max_states = std::min(limits.grammar_states, max_table / static_cast<std::int64_t>(classes_));
+  std::vector<detail::Determinizer::State> states;
+  detail::Determinizer determinizer(builder.nfa(), states, max_states, limits.grammar_states * work_per_state);
+  for (std::size_t r = 0; r < ends.size(); ++r) {
+    start_.push_back(static_cast<std::int32_t>(states.size()));
+    if (!determinizer.run(ends[r]))
+      throw Error(grammar_too_large,
+                  {.file = syntax.file,
+                   .where = detail::place_of(syntax.rules[index(called[r])]),
+                   .expected = joined({"at most ", max_states, " states of deterministic automata (grammar_states)"}),
+                   .got = "more",
+                   .fix = "Use smaller repetitions; let alternatives differ near their beginning"});
+    rule_of_.resize(states.size(), static_cast<std::int32_t>(r));
+  }
+  detail::IntIndex places;
+  next_.assign(states.size() * classes_, dead);
+  for (std::size_t s = 0; s < states.size(); ++s) {
+    for (const auto& [bytes, target] : states[s].bytes)
+      for (unsigned c = class_of_[bytes.low]; c <= class_of_[bytes.high]; ++c) next_[s * classes_ + c] = target;
+    ends_.push_back(states[s].ends);
+    call_begin_.push_back(calls_.size());
+    for (const auto& [rule, back] : states[s].calls) {
+      const detail::Determinizer::State& behind = states[index(back)];
+      const bool tail = behind.ends && behind.bytes.empty() && behind.calls.empty();
+      const std::uint64_t key = detail::IntIndex::key(rule, back);
+      places.insert(key, static_cast<std::int32_t>(calls_.size()));
+      calls_.push_back({number[index(rule)], back, places.find(key), tail});
+    }
+  }
+  call_begin_.push_back(calls_.size());
+}
+
+// Classes are ranges of bytes: between two neighbouring borders no edge begins or ends.
+inline void GrammarAutomaton::find_classes(const detail::Nfa& nfa) {
+  std::array<bool, 257> border{};
+  border[0] = true;
+  for (const detail::Nfa::Edge& edge : nfa.edges)
+    if (edge.label == detail::Nfa::Label::bytes) border[edge.bytes.low] = border[edge.bytes.high + 1u] = true;
+  for (unsigned byte = 0; byte < 256; ++byte) {
+    if (border[byte]) byte_of_.push_back(static_cast<std::uint8_t>(byte));
+    class_of_[byte] = static_cast<std::uint8_t>(byte_of_.size() - 1);
+  }
+  classes_ = byte_of_.size();
+}
+
+}  // namespace v0
+}  // namespace expert

@@ -1,0 +1,222 @@
+// GrammarSyntax -> a nondeterministic automaton over bytes for each rule that is called: edges are bytes, calls of
+// rules, or free.
+#pragma once
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "expert/core/error.hpp"
+#include "expert/core/join.hpp"
+#include "expert/core/limits.hpp"
+#include "expert/grammar/analysis.hpp"
+#include "expert/grammar/syntax.hpp"
+
+namespace expert {
+inline namespace v0 {
+namespace detail {
+
+struct ByteRange {
+  std::uint8_t low, high;
+};
+
+// Code points of equal length in UTF-8 -> sequences of byte ranges that spell them: f(ranges, length).
+template <class F>
+void utf8_ranges(CodeRange range, F&& f) {
+  constexpr std::uint32_t last[] = {0x7f, 0x7ff, 0xffff, 0x10ffff};
+  for (std::size_t length = 1; length <= 4; ++length) {
+    const std::uint32_t first = length == 1 ? 0 : last[length - 2] + 1;
+    const CodeRange part{std::max(range.low, first), std::min(range.high, last[length - 1])};
+    if (part.low <= part.high) utf8_split(part, length, f);
+  }
+}
+// Splits until every range of code points is a product of byte ranges.
+template <class F>
+void utf8_split(CodeRange range, std::size_t length, F&& f) {
+  for (std::size_t k = 1; k < length; ++k) {
+    const std::uint32_t mask = (1u << (6 * k)) - 1;  // of the code point's last k bytes
+    if ((range.low & ~mask) == (range.high & ~mask)) continue;
+    if (range.low & mask) {
+      utf8_split({range.low, range.low | mask}, length, f);
+      return utf8_split({(range.low | mask) + 1, range.high}, length, f);
+    }
+    if ((range.high & mask) != mask) {
+      utf8_split({range.low, (range.high & ~mask) - 1}, length, f);
+      return utf8_split({range.high & ~mask, range.high}, length, f);
+    }
+  }
+  std::array<ByteRange, 4> bytes{};
+  const auto byte_of = [length](std::uint32_t code, std::size_t i) {
+    constexpr std::uint32_t lead[] = {0, 0, 0xc0, 0xe0, 0xf0};
+    const std::uint32_t bits = code >> (6 * (length - 1 - i));
+    return static_cast<std::uint8_t>(i == 0 ? lead[length] | bits : 0x80 | (bits & 0x3f));
+  };
+  for (std::size_t i = 0; i < length; ++i) bytes[i] = {byte_of(range.low, i), byte_of(range.high, i)};
+  f(bytes, length);
+}
+
+struct Nfa {
+  enum class Label : std::uint8_t { bytes, call, free };
+  struct Edge {
+    Label label;
+    ByteRange bytes;
+    std::int32_t rule, target;
+    std::int32_t next;  // edge of the same state, -1 for none
+  };
+  std::vector<std::int32_t> first_edge;  // of each state
+  std::vector<Edge> edges;
+
+  std::int32_t add_state() {
+    first_edge.push_back(-1);
+    return static_cast<std::int32_t>(first_edge.size() - 1);
+  }
+  void add_edge(std::int32_t from, Label label, ByteRange bytes, std::int32_t rule, std::int32_t target) {
+    std::int32_t& first = first_edge[static_cast<std::size_t>(from)];
+    edges.push_back({label, bytes, rule, target, first});
+    first = static_cast<std::int32_t>(edges.size() - 1);
+  }
+  void add_bytes(std::int32_t from, ByteRange bytes, std::int32_t to) { add_edge(from, Label::bytes, bytes, -1, to); }
+  void add_free(std::int32_t from, std::int32_t to) { add_edge(from, Label::free, {}, -1, to); }
+  template <class F>
+  void each_edge(std::int32_t state, F&& f) const {
+    for (std::int32_t e = first_edge[static_cast<std::size_t>(state)]; e >= 0;) {
+      const Edge& edge = edges[static_cast<std::size_t>(e)];
+      e = edge.next;
+      f(edge);
+    }
+  }
+};
+
+class NfaBuilder {
+ public:
+  NfaBuilder(const GrammarSyntax& syntax, const GrammarAnalysis& analysis, const Limits& limits)
+      : syntax_(syntax), analysis_(analysis), limits_(limits) {}
+
+  struct Ends {
+    std::int32_t start, accept;
+  };
+  // Throws E322.
+  Ends build_rule(std::int32_t rule) {
+    rule_ = rule;
+    const std::int32_t start = nfa_.add_state();
+    return {start, build(syntax_.rules[static_cast<std::size_t>(rule)].node, start)};
+  }
+  const Nfa& nfa() const { return nfa_; }
+
+ private:
+  using Kind = GrammarNode::Kind;
+
+  // States from `from` on that accept the node; returns the one in which it is complete.
+  std::int32_t build(std::int32_t at, std::int32_t from) {
+    const GrammarNode& node = syntax_.at(at);
+    require_room();
+    switch (node.kind) {
+      case Kind::text:
+        for (const char c : node.text) {
+          const auto byte = static_cast<std::uint8_t>(c);
+          from = step(from, {byte, byte});
+        }
+        return from;
+      case Kind::chars:
+        return build_chars(node, from);
+      case Kind::rule:
+        return build_mention(node.rule, from);
+      case Kind::sequence:
+        for (const std::int32_t item : node.items) from = build(item, from);
+        return from;
+      case Kind::choice:
+        return build_choice(node, from);
+      case Kind::repeat:
+        return build_repeat(node, from);
+    }
+    return from;
+  }
+
+  std::int32_t step(std::int32_t from, ByteRange bytes) {
+    const std::int32_t to = nfa_.add_state();
+    nfa_.add_bytes(from, bytes, to);
+    return to;
+  }
+
+  std::int32_t build_chars(const GrammarNode& node, std::int32_t from) {
+    const std::int32_t to = nfa_.add_state();
+    std::array<std::int32_t, 4> tails{to, -1, -1, -1};  // [k]: any k more bytes of a code point lead to `to`
+    for (const CodeRange range : node.ranges) {
+      require_room();
+      utf8_ranges(range, [&](const std::array<ByteRange, 4>& bytes, std::size_t length) {
+        std::size_t any = 0;  // how many bytes at the end are free
+        while (any + 1 < length && bytes[length - 1 - any].low == 0x80 && bytes[length - 1 - any].high == 0xbf) ++any;
+        for (std::size_t k = 1; k <= any; ++k)
+          if (tails[k] < 0) {
+            tails[k] = nfa_.add_state();
+            nfa_.add_bytes(tails[k], {0x80, 0xbf}, tails[k - 1]);
+          }
+        std::int32_t at = from;
+        for (std::size_t i = 0; i + any + 1 < length; ++i) at = step(at, bytes[i]);
+        nfa_.add_bytes(at, bytes[length - 1 - any], tails[any]);
+      });
+    }
+    return to;
+  }
+
+  std::int32_t build_mention(std::int32_t rule, std::int32_t from) {
+    if (analysis_.inlined(rule)) return build(syntax_.rules[static_cast<std::size_t>(rule)].node, from);
+    const std::int32_t to = nfa_.add_state();
+    nfa_.add_edge(from, Nfa::Label::call, {}, rule, to);
+    if (analysis_.nullable(rule)) nfa_.add_free(from, to);  // so a call always reads something
+    return to;
+  }
+
+  std::int32_t build_choice(const GrammarNode& node, std::int32_t from) {
+    const std::int32_t to = nfa_.add_state();
+    for (const std::int32_t item : node.items) {
+      const std::int32_t begin = nfa_.add_state();  // of its own: a loop in the item must not lead to other items
+      nfa_.add_free(from, begin);
+      nfa_.add_free(build(item, begin), to);
+    }
+    return to;
+  }
+
+  std::int32_t build_repeat(const GrammarNode& node, std::int32_t from) {
+    for (std::int64_t i = 0; i < node.min; ++i) from = build(node.items[0], from);
+    if (node.max == 0) return from;
+    const std::int32_t to = nfa_.add_state();
+    if (node.max == GrammarNode::unbounded) {
+      const std::int32_t loop = nfa_.add_state();
+      nfa_.add_free(from, loop);
+      nfa_.add_free(build(node.items[0], loop), loop);
+      nfa_.add_free(loop, to);
+      return to;
+    }
+    for (std::int64_t i = node.min; i < node.max; ++i) {
+      nfa_.add_free(from, to);
+      const std::int32_t begin = nfa_.add_state();
+      nfa_.add_free(from, begin);
+      from = build(node.items[0], begin);
+    }
+    nfa_.add_free(from, to);
+    return to;
+  }
+
+  void require_room() const {
+    if (!std::cmp_greater(nfa_.first_edge.size(), 4 * limits_.grammar_states)) return;
+    throw Error(grammar_too_large,
+                {.file = syntax_.file,
+                 .where = place_of(syntax_.rules[static_cast<std::size_t>(rule_)]),
+                 .expected = joined({"at most ", limits_.grammar_states, " states (grammar_states)"}),
+                 .got = "more",
+                 .fix = "Use smaller repetitions"});
+  }
+
+  const GrammarSyntax& syntax_;
+  const GrammarAnalysis& analysis_;
+  const Limits& limits_;
+  std::int32_t rule_ = 0;
+  Nfa nfa_;
+};
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace expert
