@@ -101,14 +101,14 @@ EXPRESSIONS = r'''
 variables~ ::= "const" __ constant~ (_ "," _ constant~)* | ("let" | "var") __ variable~ (_ "," _ variable~)*
 constant~ ::= (identifier | pattern) annotation? _ "=" _ assignment~
 variable~ ::= identifier annotation? (_ "=" _ assignment~)? | pattern annotation? _ "=" _ assignment~
-assignment~ ::= arrow | (array~ | object~ | string) sp "as" sp "const" | target~ _ assignment-operator _ assignment~ | binary~ (conditional~ | cast)?
+assignment~ ::= arrow | postfix~ "!" cast? | (array~ | object~ | string) sp "as" sp "const" | target~ _ assignment-operator _ assignment~ | binary~ (conditional~ | cast)?
 # A branch in parentheses would be read as an arrow's parameters, if an arrow came behind the colon.
 conditional~ ::= _ "?" _ (branch~ _ ":" _ branch~ | plain-branch~ _ ":" _ arrow)
 plain-branch~ ::= ((identifier | "this" | "null" | "true" | "false" | string | template~ | array~ | object~) suffix~* | number) operation~* ((_ ("||" | "&&") _ sum~)* | (_ "??" _ sum~)*)
 branch~ ::= binary~ conditional~?
 binary~ ::= sum~ ((_ ("||" | "&&") _ sum~)* | (_ "??" _ sum~)*)
 sum~ ::= unary~ operation~*
-operation~ ::= _ operator _ unary~ | _ [-+/] (__ unary~ | safe-postfix~) | __ ("instanceof" | "in") __ unary~
+operation~ ::= _ operator _ unary~ | _ [-+] (__ unary~ | safe-postfix~) | _ "/" (blank _ unary~ | safe-postfix~) | __ ("instanceof" | "in") __ unary~
 unary~ ::= postfix~ (_ "**" _ unary~)? | update~ | prefixed~
 prefixed~ ::= [!~] single~ | [-+] safe-postfix~ | ("typeof" | "void"AWAIT) __ single~ | "delete" __ target-member~
 single~ ::= postfix~ | prefixed~
@@ -116,10 +116,10 @@ update~ ::= ("++" | "--") (identifier | target-member~) | (identifier | target-m
 target~ ::= identifier | target-member~ | "[" _ target~ (_ "," _ target~)* _ "]"
 target-member~ ::= target-base~ suffix~* access~
 target-base~ ::= identifier | "this" | "(" _ assignment~ _ ")"
-access~ ::= _ "." property-word | "[" _ assignment~ _ "]"
+access~ ::= "!"? (_ "." property-word | "[" _ assignment~ _ "]")
 postfix~ ::= primary~ suffix~* | number
 safe-postfix~ ::= safe-primary~ suffix~* | number
-suffix~ ::= access~ | "!" | _ "?." (property-word | "[" _ assignment~ _ "]" | arguments~) | type-arguments? arguments~
+suffix~ ::= access~ | _ "?." (property-word | "[" _ assignment~ _ "]" | arguments~) | type-arguments? arguments~
 arguments~ ::= "(" _ (argument~ (_ "," _ argument~)* (_ ",")? _)? ")"
 argument~ ::= "..."? assignment~
 primary~ ::= safe-primary~ | regex | object~ | function-expression
@@ -139,7 +139,7 @@ start~ ::= [!+~-]? safe-postfix~ operation~* ((_ ("||" | "&&") _ sum~)* | (_ "??
 ARROWS = r'''
 # Functions as values. An arrow's parameters and its body are no longer within the async function around it.
 arrow ::= (identifier | type-parameters? parameters returns?) " "* "=>" _ (body | arrow-value) | "async" sp (identifier | type-parameters? parameters returns?) " "* "=>" _ (body-async | arrow-value-async)
-arrow-value ::= arrow | target _ assignment-operator _ assignment | start | update | prefixed | regex suffix*
+arrow-value ::= arrow | safe-postfix "!" | target _ assignment-operator _ assignment | start | update | prefixed | regex suffix*
 arrow-value-async ::= arrow | start-async | "await" __ single-async | prefixed-async
 function-expression ::= "function" (__ identifier)? signature _ body | "async" sp "function" (__ identifier)? signature _ body-async
 cast ::= (sp "as" __ union)+
@@ -161,11 +161,13 @@ line-statement~^ ::= variables~ | alias | return~JUMP | ("if" _ condition~ _ | e
 short~^ ::= return~ | expression-statement~JUMP
 return~ ::= "return" (sp assignment~)? | "throw" sp assignment~
 condition~ ::= "(" _ assignment~ _ ")"
-loop~ ::= "while" _ condition~ | "for" _ "(" _ (("let" | "var" | "const") __ identifier annotation? _ "=" _ for-value~ (_ "," _ identifier annotation? _ "=" _ for-value~)* _ ";" _ (assignment~ _)? ";" _ (step~ (_ "," _ step~)* _)? | (("const" | "let" | "var") __ (identifier | pattern) | identifier) __ ("of" | "in") __ assignment~ _ | ";" _ (assignment~ _)? ";" _ (step~ _)?) ")"
-for-value~ ::= safe-postfix~ (_ [-+*/%] __ safe-postfix~)* | [-+] number
+loop~ ::= "while" _ condition~ | "for" _ "(" _ (("let" | "var" | "const") __ identifier annotation? _ "=" _ for-value~ (_ "," _ identifier annotation? _ "=" _ for-value~)* _ ";" _ (assignment~ _)? ";" _ (step~ (_ "," _ step~)* _)? | (("const" | "let" | "var") __ (identifier | pattern) | identifier) __ ("of" | "in") __ assignment~ _ | ";" _ (assignment~ _)? ";" _ (step~ _)?) ")"AWAITFOR
+for-value~ ::= safe-postfix~ (_ [-+*/%] blank _ safe-postfix~)* | [-+] number
 step~ ::= update~ | target~ _ assignment-operator _ assignment~
-switch~^ ::= "switch" _ condition~ _ "{" _ (case~^ _)* ("default" _ ":" (_ statements~^)? BREAK _)? "}"
-case~^ ::= "case" __ assignment~ _ ":" (_ statements~^)? BREAK
+switch~^ ::= "switch" _ condition~ _ "{" _ (case~^ _)* ("default" _ ":" (_ case-statements~^)? _)? "}"
+case~^ ::= "case" __ assignment~ _ ":" (_ case-statements~^)?
+case-statements~^ ::= block-statement~^ (_ case-statements~^)? | (line-statement~^ | expression-statement~BREAK) (_ ";" (_ case-statements~^)? | nl case-words~^?)
+case-words~^ ::= word-block-statement~^ (_ case-statements~^)? | (line-statement~^ | word-expression~BREAK) (_ ";" (_ case-statements~^)? | nl case-words~^?)
 catch~^ ::= "catch" (_ "(" _ identifier (_ ":" _ ("unknown" | "any"))? _ ")")? _ block~^
 finally~^ ::= "finally" _ block~^
 '''
@@ -199,10 +201,11 @@ def with_variants(text, loops):
     for loop in ("", "-loop") if loops else ("",):
         for inside in ("", "-async"):
             part = text.replace("JUMP", ' | "break" | "continue"' if loop else "")
-            part = part.replace("OPEN", "short" + inside + loop if not loop else "short" + inside + loop)
-            part = part.replace("BREAK", "" if loop else '(_ "break" (_ ";")?)?')
+            part = part.replace("OPEN", "short~^")
+            part = part.replace("BREAK", "" if loop else ' | "break"')
             part = part.replace('AWAITSTART', ' | "await" __ single-async operation-async*' if inside else "")
             part = part.replace(' | "await"-START', ' | "await" __ single-async operation-async*' if inside else "")
+            part = part.replace("AWAITFOR", ' | "for" __ "await" _ "(" _ ("const" | "let") __ (identifier | pattern) __ "of" __ assignment~ _ ")"' if inside else "")
             part = part.replace("AWAIT", ' | "await"' if inside else "")
             out += part.replace("~-loop", inside + "-loop").replace("~^", inside + loop).replace("[!~]", "[!\0]").replace(
                 "[!+~-]", "[!+\0-]").replace("~", inside).replace("\0", "~")

@@ -32,11 +32,17 @@ std::size_t byte_offset(std::string_view text, int character) {
 }
 
 // SELECT, WITH and VALUES ask for permission when they have been parsed and before any name is looked up: "no" says
-// that the grammar is content. Nothing else that could be asked for may happen while a statement is prepared, either.
+// that the grammar is content. PRAGMA acts while it is prepared.
 int authorize(void*, int action, const char*, const char*, const char*, const char*) {
-  const bool may = action == SQLITE_CREATE_TABLE || action == SQLITE_CREATE_TEMP_TABLE || action == SQLITE_INSERT ||
-                   action == SQLITE_UPDATE || action == SQLITE_READ || action == SQLITE_FUNCTION;
+  const bool may =
+      action != SQLITE_SELECT && action != SQLITE_PRAGMA && action != SQLITE_ATTACH && action != SQLITE_DETACH;
   return may ? SQLITE_OK : SQLITE_DENY;
+}
+
+// Names are looked up when a statement has been read to its end.
+bool is_about_names(std::string_view message) {
+  return message.starts_with("no such table: ") || message.starts_with("no such column: ") ||
+         message.starts_with("no such function: ") || message == "no tables specified";
 }
 
 struct Close {
@@ -79,7 +85,7 @@ SyntaxVerdict sqlite_syntax(const std::string& text) {
     const int code = sqlite3_prepare_v2(database, at, static_cast<int>(end - at), &prepared, &tail);
     const std::unique_ptr<sqlite3_stmt, Close> statement(prepared);
     const std::string_view message = code == SQLITE_OK ? "" : sqlite3_errmsg(database);
-    const bool parsed = code == SQLITE_OK || code == SQLITE_AUTH || message.starts_with("no such table: ");
+    const bool parsed = code == SQLITE_OK || code == SQLITE_AUTH || is_about_names(message);
     if (!parsed) {
       const int offset = sqlite3_error_offset(database);
       const char* place = message == "incomplete input" ? end : offset < 0 ? start : start + offset;

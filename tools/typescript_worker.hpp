@@ -3,6 +3,7 @@
 #pragma once
 #include <sys/types.h>
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -16,8 +17,13 @@ inline constexpr expert::ErrorCode no_typescript{361, "the TypeScript compiler c
 
 class TypeScriptWorker {
  public:
+  // Wall clock, and therefore long: a text of 1 MiB takes node some hundred milliseconds where nothing else runs.
+  static constexpr std::chrono::seconds default_answer_time{30};
+
   // Throws E361 where node or the compiler is absent.
-  TypeScriptWorker() { start(); }
+  explicit TypeScriptWorker(std::chrono::seconds answer_time = default_answer_time) : answer_time_(answer_time) {
+    start();
+  }
   TypeScriptWorker(const TypeScriptWorker&) = delete;
   TypeScriptWorker& operator=(const TypeScriptWorker&) = delete;
   ~TypeScriptWorker() { stop(); }
@@ -33,6 +39,7 @@ class TypeScriptWorker {
   void start();
   void stop();
 
+  std::chrono::seconds answer_time_;
   pid_t child_ = -1;
   int socket_ = -1;
   std::int64_t replaced_ = 0;

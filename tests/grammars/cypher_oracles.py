@@ -7,15 +7,15 @@ import collections
 import json
 import re
 import subprocess
-import warnings
+import sys
 from pathlib import Path
 
-import kuzu
 from antlr4 import CommonTokenStream, InputStream
 from antlr4.error.ErrorListener import ErrorListener
 from antlr4_cypher import CypherLexer, CypherParser
 
-warnings.simplefilter("ignore")
+
+WORDS = {True: "accepts", False: "refuses", None: "dies"}
 
 
 class FirstError(ErrorListener):
@@ -72,6 +72,35 @@ def pieces(text):
     return marked
 
 
+class Kuzu:
+    """In a process of its own, since some texts kill it."""
+    PROGRAM = """
+import json, sys, warnings
+warnings.simplefilter("ignore")
+import kuzu
+connection = kuzu.Connection(kuzu.Database(":memory:"))
+for line in sys.stdin:
+    prepared = connection.prepare(json.loads(line))
+    print(json.dumps(None if prepared.is_success() else prepared.get_error_message()), flush=True)
+"""
+
+    def __init__(self):
+        self.child = subprocess.Popen([sys.executable, "-c", self.PROGRAM], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                      text=True, encoding="utf-8")
+
+    def accepts(self, text):
+        """None where the text killed it."""
+        self.child.stdin.write(json.dumps(text) + "\n")
+        self.child.stdin.flush()
+        answer = self.child.stdout.readline()
+        if not answer:
+            self.child.wait()
+            self.__init__()
+            return None
+        message = json.loads(answer)
+        return message is None or not message.startswith("Parser exception")
+
+
 def main():
     arguments = argparse.ArgumentParser()
     arguments.add_argument("bin", type=Path)
@@ -81,20 +110,18 @@ def main():
     lines = flags.rows.read_text(encoding="utf-8").split("\n")[:-1]
     ours = subprocess.run([str(flags.bin / "strict_parse"), "cypher"], input="\n".join(lines).encode() + b"\n",
                           capture_output=True, check=True).stdout.decode().split("\n")[:-1]
-    connection = kuzu.Connection(kuzu.Database(":memory:"))
+    kuzu = Kuzu()
     count, shown = collections.Counter(), 0
     for line, verdict in zip(lines, map(json.loads, ours)):
         text = json.loads(line)["text"]
         first = next((m for m in map(antlr, pieces(text)) if m), None)
-        prepared = connection.prepare(text)
-        second = None if prepared.is_success() else prepared.get_error_message()
-        by_kuzu = second is None or not second.startswith("Parser exception")
+        by_kuzu = kuzu.accepts(text)
         count[verdict["valid"], first is None, by_kuzu] += 1
         if verdict["valid"] and first is not None and shown < flags.show:
             shown += 1
-            print(f"{text!r}\n    antlr4-cypher: {first}; kuzu {'accepts' if by_kuzu else 'refuses'}")
-    for (our, by_antlr, by_kuzu), n in sorted(count.items(), reverse=True):
-        print(f"{n:7} ours {'+' if our else '-'}  antlr4-cypher {'+' if by_antlr else '-'}  kuzu {'+' if by_kuzu else '-'}")
+            print(f"{text!r}\n    antlr4-cypher: {first}; kuzu {WORDS[by_kuzu]}")
+    for (our, by_antlr, by_kuzu), n in sorted(count.items(), key=str, reverse=True):
+        print(f"{n:7} ours {'+' if our else '-'}  antlr4-cypher {'+' if by_antlr else '-'}  kuzu {WORDS[by_kuzu]}")
 
 
 if __name__ == "__main__":

@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 # What no context-free grammar can rule out. Counted and shown, not excused in silence.
-BEYOND_GRAMMAR = {"json": ("EXPERT-E213",), "sql-sqlite": ("duplicate column name",),
-                  "typescript": ("TS1117", "TS1119")}
+BEYOND_GRAMMAR = {"json": ("EXPERT-E213",), "sql-sqlite": ("duplicate column name", "duplicate WITH table name"),
+                  "typescript": ("TS1117", "TS1118", "TS1119")}
 
 
 def run(command, stdin=None):

@@ -59,7 +59,8 @@ TEST_CASE("reading clauses, writing clauses, subqueries and patterns are Cypher"
            "MATCH (n) RETURN n {.name, .*, x, y: n.z + 1, w: [(n)-->(m) | m {.a}]}, n {}, {a: 1, `b c`: {}}",
            "RETURN all(x IN xs WHERE x > 0), any(x IN xs WHERE x.y), none(x IN [1] WHERE x = 1), single(x IN xs WHERE "
            "true)",
-           "RETURN reduce(sum = 0, x IN [1, 2] | sum + x), extract(x IN xs | x.a), filter(x IN xs WHERE x > 1), [x IN NOT y | x], any(x IN NOT y WHERE x)",
+           "RETURN reduce(sum = 0, x IN [1, 2] | sum + x), extract(x IN xs | x.a), filter(x IN xs WHERE x > 1), [x IN "
+           "NOT y | x], any(x IN NOT y WHERE x)",
            "RETURN a.b.c[0], a[1..2], a[..2], a[1..], a[..], {x: 1}.x, [1, 2][0], (a.b).c, $p.x, $0, $limit",
            "RETURN n.name STARTS WITH 'A' AND n.name ENDS WITH \"z\" OR n.x IN [1] OR n.y IS NULL OR n.z IS NOT NULL = "
            "true OR n.t =~ '.*'",

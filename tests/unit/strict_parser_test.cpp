@@ -134,11 +134,14 @@ TEST_CASE("typescript is judged by its compiler, whose process may die") {
          {repeated("(", 100'000), "nests too deeply", 0},
          {repeated("x", (1 << 20) + 1), "longer than 1 MiB", 0}});
 
-  cli::TypeScriptWorker worker;
+  cli::TypeScriptWorker worker(std::chrono::seconds(5));
   CHECK_FALSE(worker.version().empty());
   kill(worker.process(), SIGKILL);
   CHECK(worker.syntax("const x = 1;").valid);
   CHECK(worker.replaced() == 1);
+  kill(worker.process(), SIGSTOP);  // alive and silent
+  CHECK(worker.syntax("const x = 1;").valid);
+  CHECK(worker.replaced() == 2);
 }
 
 TEST_CASE("E361: without node the language is refused with what to install") {
