@@ -55,11 +55,11 @@ void gemm_scale(std::int64_t m, std::int64_t n, float beta, TC* c, std::int64_t 
       c[i * ldc + j] = beta == 0 ? TC(0.0f) : TC(beta * static_cast<float>(c[i * ldc + j]));
 }
 
-// On the calling thread alone, for use inside a task. `workspace` has gemm_workspace_floats.
-template <class TA, class TB, class TC>
-void gemm_serial(Isa set, float* workspace, Trans ta, Trans tb, std::int64_t m, std::int64_t n, std::int64_t k,
-                 float alpha, const TA* a, std::int64_t lda, const TB* b, std::int64_t ldb, float beta, TC* c,
-                 std::int64_t ldc) noexcept {
+// On the calling thread alone, for use inside a task; B from any source (kernels.hpp). `workspace` has
+// gemm_workspace_floats.
+template <class TA, class B, class TC>
+void gemm_serial(Isa set, float* workspace, Trans ta, std::int64_t m, std::int64_t n, std::int64_t k, float alpha,
+                 const TA* a, std::int64_t lda, const B& b, float beta, TC* c, std::int64_t ldc) noexcept {
   if (m <= 0 || n <= 0) return;
   if (k <= 0) return gemm_scale(m, n, beta, c, ldc);
   with_kernels(set, [&](auto kernels) noexcept {
@@ -68,15 +68,21 @@ void gemm_serial(Isa set, float* workspace, Trans ta, Trans tb, std::int64_t m, 
     const std::int64_t tile_n = std::min(n, gemm_tile_floats / tile_m / K::panel * K::panel);
     for (std::int64_t i = 0; i < m; i += tile_m)
       for (std::int64_t j = 0; j < n; j += tile_n)
-        K::gemm_tile(ta == Trans::yes, tb == Trans::yes, std::min(tile_m, m - i), std::min(tile_n, n - j), k, alpha,
-                     ta == Trans::yes ? a + i : a + i * lda, lda, tb == Trans::yes ? b + j * ldb : b + j, ldb, beta,
-                     c + i * ldc + j, ldc, workspace);
+        K::gemm_tile(ta == Trans::yes, std::min(tile_m, m - i), std::min(tile_n, n - j), k, alpha,
+                     ta == Trans::yes ? a + i : a + i * lda, lda, b.from_column(j), beta, c + i * ldc + j, ldc,
+                     workspace);
   });
 }
-
 template <class TA, class TB, class TC>
-void gemm(Cpu& cpu, Trans ta, Trans tb, std::int64_t m, std::int64_t n, std::int64_t k, float alpha, const TA* a,
-          std::int64_t lda, const TB* b, std::int64_t ldb, float beta, TC* c, std::int64_t ldc) noexcept {
+void gemm_serial(Isa set, float* workspace, Trans ta, Trans tb, std::int64_t m, std::int64_t n, std::int64_t k,
+                 float alpha, const TA* a, std::int64_t lda, const TB* b, std::int64_t ldb, float beta, TC* c,
+                 std::int64_t ldc) noexcept {
+  gemm_serial(set, workspace, ta, m, n, k, alpha, a, lda, DenseSource<TB>{b, ldb, tb == Trans::yes}, beta, c, ldc);
+}
+
+template <class TA, class B, class TC>
+void gemm(Cpu& cpu, Trans ta, std::int64_t m, std::int64_t n, std::int64_t k, float alpha, const TA* a,
+          std::int64_t lda, const B& b, float beta, TC* c, std::int64_t ldc) noexcept {
   if (m <= 0 || n <= 0) return;
   constexpr std::int64_t worth_waking = std::int64_t{1}
                                         << 17;  // multiply-adds: about the time that it takes to wake a thread
@@ -87,10 +93,15 @@ void gemm(Cpu& cpu, Trans ta, Trans tb, std::int64_t m, std::int64_t n, std::int
   const GemmGrid grid = gemm_grid(m, n, alone ? 1 : cpu.pool->size(), row_step, col_step);
   cpu.pool->parallel_for(alone ? 1 : grid.rows * grid.cols, [&](std::int64_t tile, int thread) noexcept {
     const std::int64_t i = alone ? 0 : tile / grid.cols * grid.tile_m, j = alone ? 0 : tile % grid.cols * grid.tile_n;
-    gemm_serial(cpu.isa, cpu.gemm_workspace(thread), ta, tb, alone ? m : std::min(grid.tile_m, m - i),
+    gemm_serial(cpu.isa, cpu.gemm_workspace(thread), ta, alone ? m : std::min(grid.tile_m, m - i),
                 alone ? n : std::min(grid.tile_n, n - j), k, alpha, ta == Trans::yes ? a + i : a + i * lda, lda,
-                tb == Trans::yes ? b + j * ldb : b + j, ldb, beta, c + i * ldc + j, ldc);
+                b.from_column(j), beta, c + i * ldc + j, ldc);
   });
+}
+template <class TA, class TB, class TC>
+void gemm(Cpu& cpu, Trans ta, Trans tb, std::int64_t m, std::int64_t n, std::int64_t k, float alpha, const TA* a,
+          std::int64_t lda, const TB* b, std::int64_t ldb, float beta, TC* c, std::int64_t ldc) noexcept {
+  gemm(cpu, ta, m, n, k, alpha, a, lda, DenseSource<TB>{b, ldb, tb == Trans::yes}, beta, c, ldc);
 }
 
 }  // namespace v0

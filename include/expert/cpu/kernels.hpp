@@ -11,6 +11,7 @@
 
 #include "expert/core/dtype.hpp"
 #include "expert/cpu/isa.hpp"
+#include "expert/ops/packed.hpp"
 
 namespace expert {
 inline namespace v0 {
@@ -21,6 +22,27 @@ inline constexpr std::int64_t gemm_a_stride =
 inline constexpr std::int64_t gemm_tile_rows = 504;        // a multiple of every register tile's height
 inline constexpr std::int64_t gemm_tile_floats = 116'864;  // f32 sums of an output tile
 
+inline constexpr std::int64_t gemv_rows = 8;  // rows that are multiplied straight from packed weights
+
+inline constexpr std::int64_t gemv_piece = 64;  // columns of one call
+
+// The right side B (k, n) of a product, as numbers: row-major, or stored transposed, (n, k).
+template <class T>
+struct DenseSource {
+  const T* data;
+  std::int64_t ld;
+  bool transposed;
+  DenseSource from_column(std::int64_t j) const { return {transposed ? data + j * ld : data + j, ld, transposed}; }
+};
+// The same, packed: W^T where `transposed` is set, else W. A left side of T meets values rounded to T.
+template <class T>
+struct PackedSource {
+  const PackedMatrix& w;
+  bool transposed;
+  std::int64_t column = 0;
+  PackedSource from_column(std::int64_t j) const { return {w, transposed, column + j}; }
+};
+
 namespace isa {
 
 struct Scalar {  // SSE2, NEON, or whatever the compiler makes of four floats
@@ -29,6 +51,7 @@ struct Scalar {  // SSE2, NEON, or whatever the compiler makes of four floats
 #include "expert/cpu/simd.inc"
 
 #include "expert/cpu/gemm_kernels.inc"
+#include "expert/cpu/packed_kernels.inc"
 #include "expert/cpu/vector_kernels.inc"
 
 #include "expert/cpu/attention_kernels.inc"
@@ -47,6 +70,7 @@ struct Avx2 {
 #include "expert/cpu/simd.inc"
 
 #include "expert/cpu/gemm_kernels.inc"
+#include "expert/cpu/packed_kernels.inc"
 #include "expert/cpu/vector_kernels.inc"
 
 #include "expert/cpu/attention_kernels.inc"
@@ -66,6 +90,7 @@ struct Avx512 {
 #include "expert/cpu/simd.inc"
 
 #include "expert/cpu/gemm_kernels.inc"
+#include "expert/cpu/packed_kernels.inc"
 #include "expert/cpu/vector_kernels.inc"
 
 #include "expert/cpu/attention_kernels.inc"

@@ -1,0 +1,74 @@
+// Rows times a packed weight matrix (ops/packed.hpp), read where it lies: y = x W^T and d_x = d_y W.
+//
+// Up to gemv_rows rows are multiplied as the codes are unpacked, in f32 with weights that are not rounded: a row has
+// the same bits alone and among them. More rows go through gemm on panels of weights rounded to T. In f32 both are one
+// arithmetic: the bits are those of the unpacked matrix in gemm, for any number of rows.
+#pragma once
+#include <algorithm>
+#include <cstdint>
+
+#include "expert/cpu/gemm.hpp"
+#include "expert/ops/packed.hpp"
+
+namespace expert {
+inline namespace v0 {
+
+namespace detail {
+
+// rows of x as f32, a multiple of 8 numbers each, zeros behind k and in rows up to gemv_rows unless there is one.
+template <class T>
+void widen_rows(std::int64_t rows, std::int64_t k, const T* x, std::int64_t ldx, float* out,
+                std::int64_t ld_out) noexcept {
+  const std::int64_t padded = rows == 1 ? 1 : gemv_rows;
+  for (std::int64_t r = 0; r < padded; ++r) {
+    const std::int64_t n = r < rows ? k : 0;
+    for (std::int64_t j = 0; j < n; ++j) out[r * ld_out + j] = static_cast<float>(x[r * ldx + j]);
+    std::fill_n(out + r * ld_out + n, ld_out - n, 0.0f);
+  }
+}
+
+inline std::int64_t gemv_stride(const PackedMatrix& w) { return (w.in + 7) / 8 * 8; }
+inline bool gemv_applies(std::int64_t rows, const PackedMatrix& w) {
+  return rows <= gemv_rows && w.whole_blocks() && gemv_rows * gemv_stride(w) <= gemm_workspace_floats;
+}
+
+template <class T, class TY>
+void packed_gemv(Cpu& cpu, std::int64_t rows, const PackedMatrix& w, const T* x, std::int64_t ldx, TY* y,
+                 std::int64_t ldy) noexcept {
+  // Every thread takes a run of pieces and widens x for itself.
+  const std::int64_t pieces = (w.out + gemv_piece - 1) / gemv_piece,
+                     hands = std::min<std::int64_t>(cpu.pool->size(), pieces), ld = gemv_stride(w);
+  cpu.pool->parallel_for(hands, [&](std::int64_t hand, int thread) noexcept {
+    float* wide = cpu.gemm_workspace(thread);
+    widen_rows(rows, w.in, x, ldx, wide, ld);
+    for (std::int64_t piece = pieces * hand / hands; piece < pieces * (hand + 1) / hands; ++piece) {
+      alignas(64) float sums[gemv_rows * gemv_piece];
+      const std::int64_t j = piece * gemv_piece, cols = std::min(gemv_piece, w.out - j);
+      with_kernels(cpu.isa, [&](auto kernels) noexcept { kernels.gemv(w, j, rows, wide, ld, sums); });
+      for (std::int64_t r = 0; r < rows; ++r)
+        for (std::int64_t i = 0; i < cols; ++i) y[r * ldy + j + i] = TY(sums[r * gemv_piece + i]);
+    }
+  });
+}
+
+}  // namespace detail
+
+// y (rows, out) = x W^T, rows of x and y ldx and ldy numbers apart. T: f32 or bf16, TY likewise.
+template <class T, class TY>
+void packed_forward(Cpu& cpu, std::int64_t rows, const PackedMatrix& w, const T* x, std::int64_t ldx, TY* y,
+                    std::int64_t ldy) noexcept {
+  if (rows <= 0 || w.out <= 0) return;
+  if (detail::gemv_applies(rows, w)) return detail::packed_gemv(cpu, rows, w, x, ldx, y, ldy);
+  gemm(cpu, Trans::no, rows, w.out, w.in, 1.0f, x, ldx, PackedSource<T>{w, true}, 0.0f, y, ldy);
+}
+
+// d_x (rows, in) = d_y W, added to d_x where accumulate is set.
+template <class T, class TX>
+void packed_backward_input(Cpu& cpu, std::int64_t rows, const PackedMatrix& w, const T* d_y, std::int64_t ld_dy,
+                           bool accumulate, TX* d_x, std::int64_t ld_dx) noexcept {
+  gemm(cpu, Trans::no, rows, w.in, w.out, 1.0f, d_y, ld_dy, PackedSource<T>{w, false}, accumulate ? 1.0f : 0.0f, d_x,
+       ld_dx);
+}
+
+}  // namespace v0
+}  // namespace expert
