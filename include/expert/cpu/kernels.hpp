@@ -11,6 +11,7 @@
 
 #include "expert/core/dtype.hpp"
 #include "expert/cpu/isa.hpp"
+#include "expert/cpu/tiles.hpp"
 #include "expert/ops/packed.hpp"
 
 namespace expert {
@@ -25,6 +26,15 @@ inline constexpr std::int64_t gemm_tile_floats = 116'864;  // f32 sums of an out
 inline constexpr std::int64_t gemv_rows = 8;  // rows that are multiplied straight from packed weights
 
 inline constexpr std::int64_t gemv_piece = 64;  // columns of one call
+
+// Products of bf16 in pairs of k (pair_kernels.inc): how much of A, B and C is at work at once. In numbers of k or of
+// floats' worth of bytes.
+inline constexpr std::int64_t pair_slice = 256;              // k of A whose tiles stay in the first-level cache
+inline constexpr std::int64_t pair_depth = 3072;             // k of B in the second-level cache
+inline constexpr std::int64_t pair_panel_columns = 512;      // columns of B there
+inline constexpr std::int64_t pair_panel_floats = 196'608;   // 768 KiB of it
+inline constexpr std::int64_t pair_sum_floats = 32 * 1'024;  // 32 blocks of 32 x 32
+static_assert(16 * pair_slice + pair_sum_floats + pair_panel_floats <= 262'144, "more than gemm_workspace_floats");
 
 // The right side B (k, n) of a product, as numbers: row-major, or stored transposed, (n, k).
 template <class T>
@@ -95,12 +105,24 @@ struct Avx512 {
 
 #include "expert/cpu/attention_kernels.inc"
 };
+struct Avx512Bf16 : Avx512 {
+#include "expert/cpu/pair_kernels.inc"
+  using Product = DotProduct;
+};
+struct AmxBf16 : Avx512Bf16 {
+  using Product = TileProduct<HardwareTiles>;
+};
 #if defined(__clang__)
 #pragma clang attribute pop
 #else
 #pragma GCC pop_options
 #endif
 #endif
+
+struct AmxEmulated : Scalar {
+#include "expert/cpu/pair_kernels.inc"
+  using Product = TileProduct<EmulatedTiles>;
+};
 
 }  // namespace isa
 
@@ -112,6 +134,17 @@ decltype(auto) with_kernels(Isa set, F&& f) {
   if (set != Isa::Scalar && set != Isa::AmxEmulated) return f(isa::Avx512{});
 #endif
   return f(isa::Scalar{});
+}
+
+// Calls f(Kernels{}) and returns true where the set has products of bf16 in pairs.
+template <class F>
+bool with_pair_kernels(Isa set, F&& f) {
+#if defined(__x86_64__)
+  if (set == Isa::AmxBf16) return f(isa::AmxBf16{}), true;
+  if (set == Isa::Avx512Bf16) return f(isa::Avx512Bf16{}), true;
+#endif
+  if (set == Isa::AmxEmulated) return f(isa::AmxEmulated{}), true;
+  return false;
 }
 
 }  // namespace v0

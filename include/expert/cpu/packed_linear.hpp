@@ -44,7 +44,9 @@ void packed_gemv(Cpu& cpu, std::int64_t rows, const PackedMatrix& w, const T* x,
     for (std::int64_t piece = pieces * hand / hands; piece < pieces * (hand + 1) / hands; ++piece) {
       alignas(64) float sums[gemv_rows * gemv_piece];
       const std::int64_t j = piece * gemv_piece, cols = std::min(gemv_piece, w.out - j);
-      with_kernels(cpu.isa, [&](auto kernels) noexcept { kernels.gemv(w, j, rows, wide, ld, sums); });
+      with_kernels(cpu.isa, [&](auto kernels) noexcept {
+        kernels.template gemv<std::is_same_v<T, float>>(w, j, rows, wide, ld, sums);
+      });
       for (std::int64_t r = 0; r < rows; ++r)
         for (std::int64_t i = 0; i < cols; ++i) y[r * ldy + j + i] = TY(sums[r * gemv_piece + i]);
     }
