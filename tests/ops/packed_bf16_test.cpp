@@ -5,7 +5,7 @@
 
 #include "catch.hpp"
 #include "expert/cpu/packed_linear.hpp"
-#include "packed_sample.hpp"
+#include "packed_case.hpp"
 #include "usable_isas.hpp"
 
 using namespace expert;
@@ -180,5 +180,31 @@ TEST_CASE("dense products of bf16 in pairs: every orientation, deep sums", "[pac
           for (bf16& o : old) o = bf16(0.25f * float(o));  // exact
           CHECK(worst_error<bf16>(c.data(), ldc, d.m, d.n, d.k, x.data(), d.k, w, false, old.data()) <= 1);
         }
+  }
+}
+
+TEST_CASE("every case that is measured is right", "[packed]") {
+  CpuDevice device(2);
+  Cpu cpu = device.cpu();
+  for (const PackedCase& c : packed_cases()) {
+    INFO(c.name());
+    const Sample s = sample(cpu, c.format, c.out, c.in);
+    const std::int64_t k = c.backward ? c.out : c.in, n = c.backward ? c.in : c.out;
+    Operand<bf16> x(c.rows, k, 0, 1), y(c.rows, n, 0, 2);
+    if (c.backward)
+      packed_backward_input(cpu, c.rows, s.packed, x.data(), k, false, y.data(), n);
+    else
+      packed_forward(cpu, c.rows, s.packed, x.data(), k, y.data(), n);
+    double worst = 0;
+    for (std::int64_t i = 0; i < c.rows * n; i += c.rows * n / 97) {  // some columns of some rows
+      std::vector<float> column(index(k));
+      for (std::int64_t p = 0; p < k; ++p) {
+        const float w = s.dense[index(c.backward ? p * n + i % n : i % n * k + p)];
+        column[index(p)] = c.rows <= gemv_rows ? w : float(bf16(w));
+      }
+      worst =
+          std::max(worst, worst_error<bf16>(y.data() + i, n, 1, 1, k, x.data() + i / n * k, k, column, false, nullptr));
+    }
+    CHECK(worst <= 1);
   }
 }

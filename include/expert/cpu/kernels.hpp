@@ -31,10 +31,10 @@ inline constexpr std::int64_t gemv_piece = 64;  // columns of one call
 // floats' worth of bytes.
 inline constexpr std::int64_t pair_slice = 256;              // k of A whose tiles stay in the first-level cache
 inline constexpr std::int64_t pair_depth = 3072;             // k of B in the second-level cache
-inline constexpr std::int64_t pair_panel_columns = 512;      // columns of B there
-inline constexpr std::int64_t pair_panel_floats = 196'608;   // 768 KiB of it
+inline constexpr std::int64_t pair_panel_columns = 576;      // columns of B there
+inline constexpr std::int64_t pair_panel_floats = 393'216;   // 1.5 MiB of it
 inline constexpr std::int64_t pair_sum_floats = 32 * 1'024;  // 32 blocks of 32 x 32
-static_assert(16 * pair_slice + pair_sum_floats + pair_panel_floats <= 262'144, "more than gemm_workspace_floats");
+static_assert(16 * pair_slice + pair_sum_floats + pair_panel_floats <= 524'288, "more than gemm_workspace_floats");
 
 // The right side B (k, n) of a product, as numbers: row-major, or stored transposed, (n, k).
 template <class T>
