@@ -24,6 +24,7 @@ inline constexpr std::int64_t gemm_tile_rows = 504;        // a multiple of ever
 inline constexpr std::int64_t gemm_tile_floats = 116'864;  // f32 sums of an output tile
 
 inline constexpr std::int64_t gemv_rows = 8;  // rows that are multiplied straight from packed weights
+constexpr std::int64_t gemv_padded(std::int64_t rows) { return rows == 1 ? 1 : rows <= 4 ? 4 : gemv_rows; }
 
 inline constexpr std::int64_t gemv_piece = 64;  // columns of one call
 

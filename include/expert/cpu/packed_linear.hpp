@@ -15,21 +15,16 @@ inline namespace v0 {
 
 namespace detail {
 
-// rows of x as f32, a multiple of 8 numbers each, zeros behind k and in rows up to gemv_rows unless there is one.
+// x (rows, k) as f32, transposed: (a multiple of 8, gemv_padded(rows)), zeros where there is nothing.
 template <class T>
-void widen_rows(std::int64_t rows, std::int64_t k, const T* x, std::int64_t ldx, float* out,
-                std::int64_t ld_out) noexcept {
-  const std::int64_t padded = rows == 1 ? 1 : gemv_rows;
-  for (std::int64_t r = 0; r < padded; ++r) {
-    const std::int64_t n = r < rows ? k : 0;
-    for (std::int64_t j = 0; j < n; ++j) out[r * ld_out + j] = static_cast<float>(x[r * ldx + j]);
-    std::fill_n(out + r * ld_out + n, ld_out - n, 0.0f);
-  }
+void widen_rows(std::int64_t rows, std::int64_t k, const T* x, std::int64_t ldx, float* out) noexcept {
+  const std::int64_t padded = gemv_padded(rows);
+  for (std::int64_t j = 0; j < (k + 7) / 8 * 8; ++j)
+    for (std::int64_t r = 0; r < padded; ++r) *out++ = j < k && r < rows ? static_cast<float>(x[r * ldx + j]) : 0.0f;
 }
 
-inline std::int64_t gemv_stride(const PackedMatrix& w) { return (w.in + 7) / 8 * 8; }
 inline bool gemv_applies(std::int64_t rows, const PackedMatrix& w) {
-  return rows <= gemv_rows && w.whole_blocks() && gemv_rows * gemv_stride(w) <= gemm_workspace_floats;
+  return rows <= gemv_rows && w.whole_blocks() && gemv_rows * (w.in + 8) <= gemm_workspace_floats;
 }
 
 template <class T, class TY>
@@ -37,15 +32,15 @@ void packed_gemv(Cpu& cpu, std::int64_t rows, const PackedMatrix& w, const T* x,
                  std::int64_t ldy) noexcept {
   // Every thread takes a run of pieces and widens x for itself.
   const std::int64_t pieces = (w.out + gemv_piece - 1) / gemv_piece,
-                     hands = std::min<std::int64_t>(cpu.pool->size(), pieces), ld = gemv_stride(w);
+                     hands = std::min<std::int64_t>(cpu.pool->size(), pieces);
   cpu.pool->parallel_for(hands, [&](std::int64_t hand, int thread) noexcept {
     float* wide = cpu.gemm_workspace(thread);
-    widen_rows(rows, w.in, x, ldx, wide, ld);
+    widen_rows(rows, w.in, x, ldx, wide);
     for (std::int64_t piece = pieces * hand / hands; piece < pieces * (hand + 1) / hands; ++piece) {
       alignas(64) float sums[gemv_rows * gemv_piece];
       const std::int64_t j = piece * gemv_piece, cols = std::min(gemv_piece, w.out - j);
       with_kernels(cpu.isa, [&](auto kernels) noexcept {
-        kernels.template gemv<std::is_same_v<T, float>>(w, j, rows, wide, ld, sums);
+        kernels.template gemv<std::is_same_v<T, float>>(w, j, rows, wide, sums);
       });
       for (std::int64_t r = 0; r < rows; ++r)
         for (std::int64_t i = 0; i < cols; ++i) y[r * ldy + j + i] = TY(sums[r * gemv_piece + i]);
