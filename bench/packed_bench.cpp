@@ -32,9 +32,9 @@ void gemm_bench(benchmark::State& state, Isa isa, int threads, const PackedCase&
   Operand<bf16> x(c.rows, k, 0, 1), y(c.rows, n, 0, 2);
   const auto once = [&] {
     if (c.backward)
-      packed_backward_input(cpu, c.rows, s.packed, x.data(), k, false, y.data(), n);
+      backward_of(cpu, c.rows, s.packed, x.data(), k, false, y.data(), n);
     else
-      packed_forward(cpu, c.rows, s.packed, x.data(), k, y.data(), n);
+      forward_of(cpu, c.rows, s.packed, x.data(), k, y.data(), n);
   };
   once();
   double best = 1e30, peak = bench::peak_flops(cpu, 5, true);
@@ -65,7 +65,7 @@ void gemv_bench(benchmark::State& state, Isa isa, int threads, const PackedCase&
   }
   Operand<bf16> x(c.rows, c.in, 0, 1), y(c.rows, c.out, 0, 2);
   const auto once = [&] {
-    for (const PackedMatrix& m : matrices) packed_forward(cpu, c.rows, m, x.data(), c.in, y.data(), c.out);
+    for (const PackedMatrix& m : matrices) forward_of(cpu, c.rows, m, x.data(), c.in, y.data(), c.out);
   };
   once();
   double best = 1e30, peak = bench::peak_bandwidth(cpu, memory.data(), copies * size);

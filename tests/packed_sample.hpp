@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "expert/cpu/pack.hpp"
+#include "expert/cpu/packed_linear.hpp"
 
 namespace expert::tests {
 
@@ -94,6 +95,32 @@ inline Sample sample(Cpu& cpu, PackedFormat format, std::int64_t out, std::int64
 
 inline constexpr PackedFormat formats[] = {PackedFormat::nf4, PackedFormat::int4_affine, PackedFormat::int8,
                                            PackedFormat::bf16};
+
+// The products for a format that is known at run time only.
+template <class F>
+void with_format(PackedFormat format, F&& f) {
+  switch (format) {
+    case PackedFormat::nf4:
+      return f(std::integral_constant<PackedFormat, PackedFormat::nf4>{});
+    case PackedFormat::int4_affine:
+      return f(std::integral_constant<PackedFormat, PackedFormat::int4_affine>{});
+    case PackedFormat::int8:
+      return f(std::integral_constant<PackedFormat, PackedFormat::int8>{});
+    case PackedFormat::bf16:
+      return f(std::integral_constant<PackedFormat, PackedFormat::bf16>{});
+  }
+}
+template <class T, class TY>
+void forward_of(Cpu& cpu, std::int64_t rows, const PackedMatrix& w, const T* x, std::int64_t ldx, TY* y,
+                std::int64_t ldy) {
+  with_format(w.format, [&](auto format) { packed_forward<format()>(cpu, rows, w, x, ldx, y, ldy); });
+}
+template <class T, class TX>
+void backward_of(Cpu& cpu, std::int64_t rows, const PackedMatrix& w, const T* d_y, std::int64_t ld_dy, bool accumulate,
+                 TX* d_x, std::int64_t ld_dx) {
+  with_format(w.format,
+              [&](auto format) { packed_backward_input<format()>(cpu, rows, w, d_y, ld_dy, accumulate, d_x, ld_dx); });
+}
 
 struct Shape {
   std::int64_t out, in;

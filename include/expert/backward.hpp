@@ -29,7 +29,7 @@ void project_backward(Cpu& cpu, const ForwardContext<E>& context, std::int64_t l
                       typename E::compute::type* d_y, bool accumulate, typename E::compute::type* d_x,
                       const LayerBuffers<E>& b, const BackwardBuffers<E>& back) noexcept {
   using T = typename E::compute::type;
-  const MatrixView& w = context.model->layers[static_cast<std::size_t>(layer)][p];
+  const auto& w = context.model->layers[static_cast<std::size_t>(layer)][p];
   const std::int64_t n = tokens.tokens;
   if constexpr (adapts<E>) {
     if (E::adapter::targets(p)) {

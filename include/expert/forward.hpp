@@ -93,7 +93,7 @@ void project_forward(Cpu& cpu, const ForwardContext<E>& context, std::int64_t la
                      const TokenView& tokens, const typename E::compute::type* x, typename E::compute::type* y,
                      const LayerBuffers<E>& b) noexcept {
   using T = typename E::compute::type;
-  const MatrixView& w = context.model->layers[static_cast<std::size_t>(layer)][p];
+  const auto& w = context.model->layers[static_cast<std::size_t>(layer)][p];
   const std::int64_t n = tokens.tokens;
   if constexpr (adapts<E>) {
     if (context.adapter != nullptr && E::adapter::targets(p)) {
@@ -212,7 +212,7 @@ void refresh_dora(Cpu& cpu, const ModelView<E>& model, const float* parameters, 
       for (std::int64_t layer = 0; layer < E::model::num_hidden_layers; ++layer)
         for (const Projection p : all_projections) {
           if (!E::adapter::targets(p)) continue;
-          const MatrixView& w = model.layers[static_cast<std::size_t>(layer)][p];
+          const auto& w = model.layers[static_cast<std::size_t>(layer)][p];
           const auto at = L::at(layer, p);
           const std::int64_t o = L::output_offset(layer, p);
           float* a_a = product + w.out * r;

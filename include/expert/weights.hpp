@@ -145,13 +145,13 @@ class Weights {
     return view;
   }
   // As the policy stores it. Codes live beside the packed matrix for one matrix at a time.
-  MatrixView projection(Cpu& cpu, const std::string& name) {
+  typename ModelView<E>::Projected projection(Cpu& cpu, const std::string& name) {
     if constexpr (E::quant::kind == WeightKind::as_checkpoint) {
       return matrix(cpu, name);
     } else {
       const TensorView& t = *checkpoint_.find(name);
       const std::int64_t out = t.shape[0], in = t.shape[1], n = out * in;
-      MatrixView view{.out = out, .in = in, .storage = Storage::packed};
+      typename ModelView<E>::Projected view{.packed = {}, .out = out, .in = in};
       const auto pack = [&](PackedFormat format, std::int64_t group, auto&& into) {
         view.packed = packed_shape(format, out, in, group);
         std::byte* memory = own(view.packed.packed_bytes());
@@ -258,7 +258,8 @@ void bind_base(ModelView<E>& view, const typename E::compute::type* flat) noexce
   for (std::int64_t l = 0; l < M::num_hidden_layers; ++l) {
     auto& layer = view.layers[static_cast<std::size_t>(l)];
     for (const Projection p : all_projections)
-      layer.projections[index_of(p)] = matrix(B::at(l, p), out_features<M>(p), in_features<M>(p));
+      if constexpr (E::quant::kind == WeightKind::as_checkpoint)
+        layer.projections[index_of(p)] = matrix(B::at(l, p), out_features<M>(p), in_features<M>(p));
     layer.input_layernorm = flat + B::input_layernorm(l);
     layer.post_attention_layernorm = flat + B::post_attention_layernorm(l);
     layer.q_norm = flat + B::q_norm(l);

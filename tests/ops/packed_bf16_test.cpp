@@ -51,8 +51,8 @@ TEST_CASE("bf16 products: weights rounded once, sums in f32, on each instruction
           const std::int64_t out = shape.out, in = shape.in, pad = rows % 3;
           Operand<bf16> x(rows, in, pad, 1), d_y(rows, out, pad, 2), d_x(rows, in, 2 * pad, 3), before(d_x);
           Operand<float> y(rows, out, pad, 4);
-          packed_forward(cpu, rows, s.packed, x.data(), x.ld, y.data(), y.ld);
-          packed_backward_input(cpu, rows, s.packed, d_y.data(), d_y.ld, pad == 1, d_x.data(), d_x.ld);
+          forward_of(cpu, rows, s.packed, x.data(), x.ld, y.data(), y.ld);
+          backward_of(cpu, rows, s.packed, d_y.data(), d_y.ld, pad == 1, d_x.data(), d_x.ld);
           // Few rows meet the weights themselves.
           const bool straight = rows <= gemv_rows && s.packed.whole_blocks();
           CHECK(worst_error<float>(y.data(), y.ld, rows, out, in, x.data(), x.ld, straight ? s.dense : rounded, false,
@@ -80,10 +80,10 @@ TEST_CASE("products in pairs have the emulation's bits on AMX", "[packed]") {
       constexpr std::int64_t rows = 35;
       Operand<bf16> x(rows, shape.in, 1, 1), d_y(rows, shape.out, 0, 2);
       Operand<float> y(rows, shape.out, 0, 3), d_x(rows, shape.in, 1, 4), y2(y), d_x2(d_x);
-      packed_forward(amx, rows, s.packed, x.data(), x.ld, y.data(), y.ld);
-      packed_forward(emulation, rows, s.packed, x.data(), x.ld, y2.data(), y.ld);
-      packed_backward_input(amx, rows, s.packed, d_y.data(), d_y.ld, true, d_x.data(), d_x.ld);
-      packed_backward_input(emulation, rows, s.packed, d_y.data(), d_y.ld, true, d_x2.data(), d_x.ld);
+      forward_of(amx, rows, s.packed, x.data(), x.ld, y.data(), y.ld);
+      forward_of(emulation, rows, s.packed, x.data(), x.ld, y2.data(), y.ld);
+      backward_of(amx, rows, s.packed, d_y.data(), d_y.ld, true, d_x.data(), d_x.ld);
+      backward_of(emulation, rows, s.packed, d_y.data(), d_y.ld, true, d_x2.data(), d_x.ld);
       INFO(name_of_format(format) << " " << shape.out << " x " << shape.in);
       CHECK(same_bits(y.numbers, y2.numbers));
       CHECK(same_bits(d_x.numbers, d_x2.numbers));
@@ -103,20 +103,20 @@ TEST_CASE("bits depend on neither the number of threads nor the other rows", "[p
         CpuDevice device(threads, isa);
         Cpu cpu = device.cpu();
         std::vector<bf16> y_here(rows * out), d_x_here(rows * in);
-        packed_forward(cpu, rows, s.packed, x.data(), in, y_here.data(), out);
-        packed_backward_input(cpu, rows, s.packed, d_y.data(), out, false, d_x_here.data(), in);
+        forward_of(cpu, rows, s.packed, x.data(), in, y_here.data(), out);
+        backward_of(cpu, rows, s.packed, d_y.data(), out, false, d_x_here.data(), in);
         if (threads == 1) y = y_here, d_x = d_x_here;
         INFO(name_of(isa) << " " << name_of_format(format) << ", threads " << threads);
         CHECK(same_bits(y, y_here));
         CHECK(same_bits(d_x, d_x_here));
       }
       std::vector<bf16> few(12 * out);
-      packed_forward(alone, 12, s.packed, x.data() + 50 * in, in, few.data(), out);
+      forward_of(alone, 12, s.packed, x.data() + 50 * in, in, few.data(), out);
       CHECK(std::memcmp(few.data(), y.data() + 50 * out, few.size() * sizeof(bf16)) == 0);
       std::vector<bf16> eight(8 * out), single(out);
-      packed_forward(alone, 8, s.packed, x.data(), in, eight.data(), out);
+      forward_of(alone, 8, s.packed, x.data(), in, eight.data(), out);
       for (std::int64_t r = 0; r < 8; ++r) {
-        packed_forward(alone, 1, s.packed, x.data() + r * in, in, single.data(), out);
+        forward_of(alone, 1, s.packed, x.data() + r * in, in, single.data(), out);
         CHECK(std::memcmp(single.data(), eight.data() + r * out, single.size() * sizeof(bf16)) == 0);
       }
     }
@@ -133,8 +133,8 @@ TEST_CASE("NaN and infinity reach their own row and no other", "[packed]") {
         Operand<bf16> x(rows, in, 0, 1), y(rows, out, 0, 2), d_y(rows, out, 0, 3), d_x(rows, in, 0, 4);
         x.data()[1 * in + in - 1] = std::numeric_limits<float>::quiet_NaN();
         d_y.data()[2 * out + out - 1] = std::numeric_limits<float>::infinity();
-        packed_forward(cpu, rows, s.packed, x.data(), in, y.data(), out);
-        packed_backward_input(cpu, rows, s.packed, d_y.data(), out, false, d_x.data(), in);
+        forward_of(cpu, rows, s.packed, x.data(), in, y.data(), out);
+        backward_of(cpu, rows, s.packed, d_y.data(), out, false, d_x.data(), in);
         bool exact = true;
         for (std::int64_t r = 0; r < rows; ++r) {
           for (std::int64_t i = 0; i < out; ++i) exact = exact && std::isnan(float(y.data()[r * out + i])) == (r == 1);
@@ -192,9 +192,9 @@ TEST_CASE("every case that is measured is right", "[packed]") {
     const std::int64_t k = c.backward ? c.out : c.in, n = c.backward ? c.in : c.out;
     Operand<bf16> x(c.rows, k, 0, 1), y(c.rows, n, 0, 2);
     if (c.backward)
-      packed_backward_input(cpu, c.rows, s.packed, x.data(), k, false, y.data(), n);
+      backward_of(cpu, c.rows, s.packed, x.data(), k, false, y.data(), n);
     else
-      packed_forward(cpu, c.rows, s.packed, x.data(), k, y.data(), n);
+      forward_of(cpu, c.rows, s.packed, x.data(), k, y.data(), n);
     double worst = 0;
     for (std::int64_t i = 0; i < c.rows * n; i += c.rows * n / 97) {  // some columns of some rows
       std::vector<float> column(index(k));

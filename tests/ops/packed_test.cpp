@@ -23,8 +23,8 @@ struct Products {
     const std::int64_t out = s.packed.out, in = s.packed.in;
     Operand<T> x(rows, in, pad, 1), d_y(rows, out, 2 * pad, 2);
     const std::vector<W> w(s.dense.begin(), s.dense.end());
-    packed_forward(cpu, rows, s.packed, x.data(), x.ld, forward.data(), forward.ld);
-    packed_backward_input(cpu, rows, s.packed, d_y.data(), d_y.ld, pad == 0, backward.data(), backward.ld);
+    forward_of(cpu, rows, s.packed, x.data(), x.ld, forward.data(), forward.ld);
+    backward_of(cpu, rows, s.packed, d_y.data(), d_y.ld, pad == 0, backward.data(), backward.ld);
     gemm(cpu, Trans::no, Trans::yes, rows, out, in, 1.0f, x.data(), x.ld, w.data(), in, 0.0f, plain_forward.data(),
          plain_forward.ld);
     gemm(cpu, Trans::no, Trans::no, rows, in, out, 1.0f, d_y.data(), d_y.ld, w.data(), in, pad == 0 ? 1.0f : 0.0f,

@@ -71,10 +71,13 @@ void gemm_scale(std::int64_t m, std::int64_t n, float beta, TC* c, std::int64_t 
       c[i * ldc + j] = beta == 0 ? TC(0.0f) : TC(beta * static_cast<float>(c[i * ldc + j]));
 }
 
-// Whether the sets that have instructions for pairs of bf16 use them for this product.
+// Whether the sets that have instructions for pairs of bf16 use them for a product with this right side.
 template <class TA, class B>
-inline constexpr bool multiplies_pairs =
-    std::is_same_v<TA, bf16> && (std::is_same_v<B, DenseSource<bf16>> || std::is_same_v<B, PackedSource<bf16>>);
+inline constexpr bool multiplies_pairs = false;
+template <>
+inline constexpr bool multiplies_pairs<bf16, DenseSource<bf16>> = true;
+template <PackedFormat F>
+inline constexpr bool multiplies_pairs<bf16, PackedSource<bf16, F>> = true;
 
 // On the calling thread alone, for use inside a task; B from any source (kernels.hpp). `workspace` has
 // gemm_workspace_floats.

@@ -45,8 +45,8 @@ struct DenseSource {
   bool transposed;
   DenseSource from_column(std::int64_t j) const { return {transposed ? data + j * ld : data + j, ld, transposed}; }
 };
-// The same, packed: W^T where `transposed` is set, else W. A left side of T meets values rounded to T.
-template <class T>
+// The same, packed in format F: W^T where `transposed` is set, else W. A left side of T meets values rounded to T.
+template <class T, PackedFormat F>
 struct PackedSource {
   const PackedMatrix& w;
   bool transposed;

@@ -16,16 +16,26 @@ namespace detail {
 // Calls f(pointer to the numbers of W). A packed matrix is unpacked to T first: `unpacked` has room for out * in of
 // them.
 template <class T, class F>
-void with_weight(Cpu& cpu, const MatrixView& w, T* unpacked, F&& f) noexcept {
+void with_weight(Cpu&, const MatrixView& w, T*, F&& f) noexcept {
   if (w.storage == Storage::f32) return f(static_cast<const float*>(w.data));
-  if (w.storage == Storage::bf16) return f(static_cast<const bf16*>(w.data));
-  over_unpacked_rows(cpu, w.packed,
-                     [&](std::int64_t first, std::int64_t count, const float* rows, std::int64_t stride, int) noexcept {
-                       for (std::int64_t i = 0; i < count; ++i)
-                         for (std::int64_t j = 0; j < w.in; ++j)
-                           unpacked[(first + i) * w.in + j] = T(rows[i * stride + j]);
-                     });
+  f(static_cast<const bf16*>(w.data));
+}
+template <class T, PackedFormat P, class F>
+void with_weight(Cpu& cpu, const PackedView<P>& w, T* unpacked, F&& f) noexcept {
+  over_unpacked_rows<P>(
+      cpu, w.packed, [&](std::int64_t first, std::int64_t count, const float* rows, std::int64_t stride, int) noexcept {
+        for (std::int64_t i = 0; i < count; ++i)
+          for (std::int64_t j = 0; j < w.in; ++j) unpacked[(first + i) * w.in + j] = T(rows[i * stride + j]);
+      });
   f(static_cast<const T*>(unpacked));
+}
+
+// The same for a product with activations of T: with bf16 there are no weights of f32.
+template <class T, class F>
+void with_numbers(const MatrixView& w, F&& f) noexcept {
+  if constexpr (std::is_same_v<T, float>)
+    if (w.storage == Storage::f32) return f(static_cast<const float*>(w.data));
+  f(static_cast<const bf16*>(w.data));
 }
 
 }  // namespace detail
@@ -33,30 +43,31 @@ void with_weight(Cpu& cpu, const MatrixView& w, T* unpacked, F&& f) noexcept {
 // y (rows, out) = x W^T
 template <class T>
 void linear_forward(Cpu& cpu, std::int64_t rows, const MatrixView& w, const T* x, T* y) noexcept {
-  if (w.storage == Storage::packed) return packed_forward(cpu, rows, w.packed, x, w.in, y, w.out);
-  if (w.storage == Storage::f32)
-    return gemm(cpu, Trans::no, Trans::yes, rows, w.out, w.in, 1.0f, x, w.in, static_cast<const float*>(w.data), w.in,
-                0.0f, y, w.out);
-  const auto* weight = static_cast<const bf16*>(w.data);
-  if constexpr (std::is_same_v<T, bf16>)
-    if (rows <= gemv_rows && w.in <= gemm_workspace_floats / 9) return dense_gemv(cpu, rows, w.out, w.in, weight, x, y);
-  gemm(cpu, Trans::no, Trans::yes, rows, w.out, w.in, 1.0f, x, w.in, weight, w.in, 0.0f, y, w.out);
+  detail::with_numbers<T>(w, [&](const auto* weight) noexcept {
+    if constexpr (std::is_same_v<T, bf16>)
+      if (rows <= gemv_rows && w.in <= gemm_workspace_floats / 9)
+        return dense_gemv(cpu, rows, w.out, w.in, weight, x, y);
+    gemm(cpu, Trans::no, Trans::yes, rows, w.out, w.in, 1.0f, x, w.in, weight, w.in, 0.0f, y, w.out);
+  });
+}
+template <class T, PackedFormat P>
+void linear_forward(Cpu& cpu, std::int64_t rows, const PackedView<P>& w, const T* x, T* y) noexcept {
+  packed_forward<P>(cpu, rows, w.packed, x, w.in, y, w.out);
 }
 
 // d_x (rows, in) = d_y W, added to d_x where accumulate is set.
 template <class T>
 void linear_backward_input(Cpu& cpu, std::int64_t rows, const MatrixView& w, const T* d_y, bool accumulate,
                            T* d_x) noexcept {
-  if (w.storage == Storage::packed)
-    return packed_backward_input(cpu, rows, w.packed, d_y, w.out, accumulate, d_x, w.in);
-  const auto multiply = [&](const auto* weight) noexcept {
+  detail::with_numbers<T>(w, [&](const auto* weight) noexcept {
     gemm(cpu, Trans::no, Trans::no, rows, w.in, w.out, 1.0f, d_y, w.out, weight, w.in, accumulate ? 1.0f : 0.0f, d_x,
          w.in);
-  };
-  if (w.storage == Storage::f32)
-    multiply(static_cast<const float*>(w.data));
-  else
-    multiply(static_cast<const bf16*>(w.data));
+  });
+}
+template <class T, PackedFormat P>
+void linear_backward_input(Cpu& cpu, std::int64_t rows, const PackedView<P>& w, const T* d_y, bool accumulate,
+                           T* d_x) noexcept {
+  packed_backward_input<P>(cpu, rows, w.packed, d_y, w.out, accumulate, d_x, w.in);
 }
 
 // d_w (out, in) += d_y^T x
@@ -96,23 +107,23 @@ namespace detail {
 // f(first, count, rows, stride, thread) for pieces of rows of W as they are, or f32 where it is packed.
 template <class F>
 void over_weight_rows(Cpu& cpu, const MatrixView& w, F&& f) noexcept {
-  if (w.storage == Storage::packed) return over_unpacked_rows(cpu, w.packed, f);
   constexpr std::int64_t piece = 128;
-  const auto over = [&](const auto* weight) noexcept {
+  with_weight(cpu, w, static_cast<float*>(nullptr), [&](const auto* weight) noexcept {
     cpu.pool->parallel_for((w.out + piece - 1) / piece, [&](std::int64_t i, int thread) noexcept {
       f(i * piece, std::min(piece, w.out - i * piece), weight + i * piece * w.in, w.in, thread);
     });
-  };
-  if (w.storage == Storage::f32)
-    over(static_cast<const float*>(w.data));
-  else
-    over(static_cast<const bf16*>(w.data));
+  });
+}
+template <PackedFormat P, class F>
+void over_weight_rows(Cpu& cpu, const PackedView<P>& w, F&& f) noexcept {
+  over_unpacked_rows<P>(cpu, w.packed, f);
 }
 
 }  // namespace detail
 
 // out (W.out, r) = W a^T for a (r, W.in), in f32: the inner products that DoRA's factored norm needs.
-inline void weight_times_rows(Cpu& cpu, const MatrixView& w, std::int64_t r, const float* a, float* out) noexcept {
+template <class View>
+void weight_times_rows(Cpu& cpu, const View& w, std::int64_t r, const float* a, float* out) noexcept {
   detail::over_weight_rows(
       cpu, w, [&](std::int64_t first, std::int64_t count, const auto* rows, std::int64_t stride, int thread) noexcept {
         gemm_serial(cpu.isa, cpu.gemm_workspace(thread), Trans::no, Trans::yes, count, r, w.in, 1.0f, rows, stride, a,
@@ -121,7 +132,8 @@ inline void weight_times_rows(Cpu& cpu, const MatrixView& w, std::int64_t r, con
 }
 
 // square[i] = sum_j W[i][j]^2, in f64 and rounded once.
-inline void weight_row_squares(Cpu& cpu, const MatrixView& w, float* square) noexcept {
+template <class View>
+void weight_row_squares(Cpu& cpu, const View& w, float* square) noexcept {
   detail::over_weight_rows(
       cpu, w, [&](std::int64_t first, std::int64_t count, const auto* rows, std::int64_t stride, int) noexcept {
         for (std::int64_t i = 0; i < count; ++i) {

@@ -28,7 +28,7 @@ inline bool gemv_applies(std::int64_t rows, const PackedMatrix& w) {
   return rows <= gemv_rows && w.whole_blocks() && gemv_rows * (w.in + 8) <= gemm_workspace_floats;
 }
 
-template <class T, class TY>
+template <PackedFormat F, class T, class TY>
 void packed_gemv(Cpu& cpu, std::int64_t rows, const PackedMatrix& w, const T* x, std::int64_t ldx, TY* y,
                  std::int64_t ldy) noexcept {
   // Every thread takes a run of pieces and widens x for itself.
@@ -41,7 +41,7 @@ void packed_gemv(Cpu& cpu, std::int64_t rows, const PackedMatrix& w, const T* x,
       alignas(64) float sums[gemv_rows * gemv_piece];
       const std::int64_t j = piece * gemv_piece, cols = std::min(gemv_piece, w.out - j);
       with_kernels(cpu.isa, [&](auto kernels) noexcept {
-        kernels.template gemv<std::is_same_v<T, float>>(w, j, rows, wide, sums);
+        kernels.template gemv<F, std::is_same_v<T, float>>(w, j, rows, wide, sums);
       });
       for (std::int64_t r = 0; r < rows; ++r)
         for (std::int64_t i = 0; i < cols; ++i) y[r * ldy + j + i] = TY(sums[r * gemv_piece + i]);
@@ -79,36 +79,38 @@ inline void dense_gemv(Cpu& cpu, std::int64_t rows, std::int64_t out, std::int64
   });
 }
 
-// f(first, count, rows, stride, thread) for pieces of consecutive rows of W, as f32, `stride` numbers apart; the pieces
-// are spread over the pool. in <= op_workspace_floats / 16.
-template <class F>
-void over_unpacked_rows(Cpu& cpu, const PackedMatrix& w, F&& f) noexcept {
+// use(first, count, rows, stride, thread) for pieces of consecutive rows of W, as f32, `stride` numbers apart; the
+// pieces are spread over the pool. in <= op_workspace_floats / 16.
+template <PackedFormat F, class Use>
+void over_unpacked_rows(Cpu& cpu, const PackedMatrix& w, Use&& use) noexcept {
   const std::int64_t stride = (w.in + 15) / 16 * 16,
                      strips = std::clamp<std::int64_t>(op_workspace_floats / (16 * stride), 1, 8);
   cpu.pool->parallel_for((w.strips() + strips - 1) / strips, [&](std::int64_t piece, int thread) noexcept {
     float* rows = cpu.op_workspace(thread);
     const std::int64_t first = piece * strips, end = std::min(first + strips, w.strips());
     with_kernels(cpu.isa, [&](auto kernels) noexcept {
-      for (std::int64_t s = first; s < end; ++s) kernels.unpack_strip(w, s, rows + (s - first) * 16 * stride, stride);
+      for (std::int64_t s = first; s < end; ++s)
+        kernels.template unpack_strip<F>(w, s, rows + (s - first) * 16 * stride, stride);
     });
-    f(first * 16, std::min(end * 16, w.out) - first * 16, rows, stride, thread);
+    use(first * 16, std::min(end * 16, w.out) - first * 16, rows, stride, thread);
   });
 }
 
-// y (rows, out) = x W^T, rows of x and y ldx and ldy numbers apart. T: f32 or bf16, TY likewise.
-template <class T, class TY>
+// y (rows, out) = x W^T for w packed in format F, rows of x and y ldx and ldy numbers apart. T: f32 or bf16, TY
+// likewise.
+template <PackedFormat F, class T, class TY>
 void packed_forward(Cpu& cpu, std::int64_t rows, const PackedMatrix& w, const T* x, std::int64_t ldx, TY* y,
                     std::int64_t ldy) noexcept {
   if (rows <= 0 || w.out <= 0) return;
-  if (detail::gemv_applies(rows, w)) return detail::packed_gemv(cpu, rows, w, x, ldx, y, ldy);
-  gemm(cpu, Trans::no, rows, w.out, w.in, 1.0f, x, ldx, PackedSource<T>{w, true}, 0.0f, y, ldy);
+  if (detail::gemv_applies(rows, w)) return detail::packed_gemv<F>(cpu, rows, w, x, ldx, y, ldy);
+  gemm(cpu, Trans::no, rows, w.out, w.in, 1.0f, x, ldx, PackedSource<T, F>{w, true}, 0.0f, y, ldy);
 }
 
 // d_x (rows, in) = d_y W, added to d_x where accumulate is set.
-template <class T, class TX>
+template <PackedFormat F, class T, class TX>
 void packed_backward_input(Cpu& cpu, std::int64_t rows, const PackedMatrix& w, const T* d_y, std::int64_t ld_dy,
                            bool accumulate, TX* d_x, std::int64_t ld_dx) noexcept {
-  gemm(cpu, Trans::no, rows, w.in, w.out, 1.0f, d_y, ld_dy, PackedSource<T>{w, false}, accumulate ? 1.0f : 0.0f, d_x,
+  gemm(cpu, Trans::no, rows, w.in, w.out, 1.0f, d_y, ld_dy, PackedSource<T, F>{w, false}, accumulate ? 1.0f : 0.0f, d_x,
        ld_dx);
 }
 

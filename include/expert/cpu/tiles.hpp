@@ -91,8 +91,9 @@ class HardwareTiles {
 template <class Tiles>
 class TileProduct {
  public:
-  void multiply(std::int64_t rows, std::int64_t depth, const std::uint32_t* a, const std::uint32_t* first,
-                const std::uint32_t* second, float* sums, bool fresh) noexcept {
+  [[gnu::noinline]] void multiply(std::int64_t rows, std::int64_t depth, const std::uint32_t* a,
+                                  const std::uint32_t* first, const std::uint32_t* second, float* sums,
+                                  bool fresh) noexcept {
     if (rows > 16 && second != nullptr)
       block<true, true>(depth, a, first, second, sums, fresh);
     else if (rows > 16)

@@ -12,14 +12,19 @@
 namespace expert {
 inline namespace v0 {
 
-enum class Storage : std::uint8_t { f32, bf16, packed };
+enum class Storage : std::uint8_t { f32, bf16 };
 
-// A weight matrix where it lies: rows of numbers, or packed for the products (ops/packed.hpp).
+// A weight matrix where it lies, as rows of numbers.
 struct MatrixView {
-  const void* data = nullptr;  // f32, bf16
+  const void* data = nullptr;
   std::int64_t out = 0, in = 0;
   Storage storage = Storage::f32;
-  PackedMatrix packed = {};
+};
+// One that is packed for the products (ops/packed.hpp). The format is part of the type: no other is compiled.
+template <PackedFormat F>
+struct PackedView {
+  PackedMatrix packed;
+  std::int64_t out = 0, in = 0;
 };
 
 namespace reference {
