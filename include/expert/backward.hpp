@@ -29,7 +29,7 @@ void project_backward(Cpu& cpu, const ForwardContext<E>& context, std::int64_t l
                       typename E::compute::type* d_y, bool accumulate, typename E::compute::type* d_x,
                       const LayerBuffers<E>& b, const BackwardBuffers<E>& back) noexcept {
   using T = typename E::compute::type;
-  const MatrixView& w = context.model->layers[static_cast<std::size_t>(layer)][p];
+  const auto& w = context.model->layers[static_cast<std::size_t>(layer)][p];
   const std::int64_t n = tokens.tokens;
   if constexpr (adapts<E>) {
     if (E::adapter::targets(p)) {
@@ -57,21 +57,21 @@ void project_backward(Cpu& cpu, const ForwardContext<E>& context, std::int64_t l
                         back.d_rank, back.gradients + at.a, back.gradients + at.b);
       if (d_x == nullptr) return;
       if (!dropped) {
-        linear_backward_input(cpu, n, w, d_z, accumulate, d_x, context.unpacked);
+        linear_backward_input(cpu, n, w, d_z, accumulate, d_x);
         low_rank_backward_input(cpu, n, w.in, r, back.d_rank, adapter.values + at.a, true, d_x);
         return;
       }
       T* d_dropped = context.dropped;  // its forward value is no longer needed
       if constexpr (E::adapter::dropout_product) {
         // d_x = d_rest + mask * (d_dropped - d_rest), since rest = x - dropped
-        linear_backward_input(cpu, n, w, d_y, accumulate, d_x, context.unpacked);
+        linear_backward_input(cpu, n, w, d_y, accumulate, d_x);
         parallel_pieces(cpu, n * w.out, std::int64_t{1} << 14, [&](std::int64_t first, std::int64_t count) {
           for (std::int64_t i = first; i < first + count; ++i) d_y[i] = T(float(d_z[i]) - float(d_y[i]));
         });
-        linear_backward_input(cpu, n, w, d_y, false, d_dropped, context.unpacked);
+        linear_backward_input(cpu, n, w, d_y, false, d_dropped);
         low_rank_backward_input(cpu, n, w.in, r, back.d_rank, adapter.values + at.a, true, d_dropped);
       } else {
-        linear_backward_input(cpu, n, w, d_y, accumulate, d_x, context.unpacked);
+        linear_backward_input(cpu, n, w, d_y, accumulate, d_x);
         low_rank_backward_input(cpu, n, w.in, r, back.d_rank, adapter.values + at.a, false, d_dropped);
       }
       dropout_backward(cpu, n, w.in, mask, d_dropped, d_x);
@@ -80,7 +80,7 @@ void project_backward(Cpu& cpu, const ForwardContext<E>& context, std::int64_t l
   }
   if constexpr (E::tuning::trains_base)
     linear_backward_weight(cpu, n, w.out, w.in, d_y, x, back.gradients + BaseLayout<E>::at(layer, p));
-  if (d_x != nullptr) linear_backward_input(cpu, n, w, d_y, accumulate, d_x, context.unpacked);
+  if (d_x != nullptr) linear_backward_input(cpu, n, w, d_y, accumulate, d_x);
 }
 
 // d_residual += gradient through a rms_norm of the residual stream.

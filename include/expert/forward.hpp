@@ -54,7 +54,7 @@ struct ForwardContext {
   const ModelView<E>* model = nullptr;
   const AdapterView<E>* adapter = nullptr;  // null: the base alone
   RopeTable rope;
-  T *unpacked = nullptr, *dropped = nullptr, *dropped_rest = nullptr;
+  T *dropped = nullptr, *dropped_rest = nullptr;
 };
 
 namespace detail {
@@ -93,7 +93,7 @@ void project_forward(Cpu& cpu, const ForwardContext<E>& context, std::int64_t la
                      const TokenView& tokens, const typename E::compute::type* x, typename E::compute::type* y,
                      const LayerBuffers<E>& b) noexcept {
   using T = typename E::compute::type;
-  const MatrixView& w = context.model->layers[static_cast<std::size_t>(layer)][p];
+  const auto& w = context.model->layers[static_cast<std::size_t>(layer)][p];
   const std::int64_t n = tokens.tokens;
   if constexpr (adapts<E>) {
     if (context.adapter != nullptr && E::adapter::targets(p)) {
@@ -115,13 +115,13 @@ void project_forward(Cpu& cpu, const ForwardContext<E>& context, std::int64_t la
       } else if constexpr (E::adapter::dropout_product) {
         product = b.branch[index_of(p)];
       }
-      linear_forward(cpu, n, w, base_input, product, context.unpacked);
+      linear_forward(cpu, n, w, base_input, product);
       low_rank_forward(cpu, n, w.out, w.in, E::adapter::r, scaling, input, adapter.values + at.a, adapter.values + at.b,
                        b.rank_rows[index_of(p)], product);
       if constexpr (E::adapter::dropout_product) {
         const float* c = adapter.scale + AdapterLayout<E>::output_offset(layer, p);
         if (adapter.dropout > 0) {
-          linear_forward(cpu, n, w, context.dropped_rest, y, context.unpacked);
+          linear_forward(cpu, n, w, context.dropped_rest, y);
           residual_add(cpu, n, w.out, y, product, c, y);
         } else {
           scale_columns(cpu, n, w.out, product, c, y, w.out, nullptr);
@@ -130,7 +130,7 @@ void project_forward(Cpu& cpu, const ForwardContext<E>& context, std::int64_t la
       return;
     }
   }
-  linear_forward(cpu, n, w, x, y, context.unpacked);
+  linear_forward(cpu, n, w, x, y);
 }
 
 }  // namespace detail
@@ -204,7 +204,7 @@ RopeTable make_rope_table(std::int64_t context_length, float* memory) {
 //   product: room for max(out) * r + r * r floats
 template <class E>
 void refresh_dora(Cpu& cpu, const ModelView<E>& model, const float* parameters, const float* weight_square,
-                  float* product, typename E::compute::type* unpacked, float* norm, float* scale) noexcept {
+                  float* product, float* norm, float* scale) noexcept {
   if constexpr (detail::adapts<E>) {
     if constexpr (E::adapter::is_dora) {
       using L = AdapterLayout<E>;
@@ -212,11 +212,11 @@ void refresh_dora(Cpu& cpu, const ModelView<E>& model, const float* parameters, 
       for (std::int64_t layer = 0; layer < E::model::num_hidden_layers; ++layer)
         for (const Projection p : all_projections) {
           if (!E::adapter::targets(p)) continue;
-          const MatrixView& w = model.layers[static_cast<std::size_t>(layer)][p];
+          const auto& w = model.layers[static_cast<std::size_t>(layer)][p];
           const auto at = L::at(layer, p);
           const std::int64_t o = L::output_offset(layer, p);
           float* a_a = product + w.out * r;
-          weight_times_rows(cpu, w, r, parameters + at.a, product, unpacked);
+          weight_times_rows(cpu, w, r, parameters + at.a, product);
           gemm(cpu, Trans::no, Trans::yes, r, r, w.in, 1.0f, parameters + at.a, w.in, parameters + at.a, w.in, 0.0f,
                a_a, r);
           parallel_pieces(cpu, w.out, column_piece, [&](std::int64_t i, std::int64_t count) {

@@ -122,7 +122,6 @@ class Generator {
         length_(static_cast<std::size_t>(options.rows), 0) {
     context_.model = &model_;
     context_.rope = make_rope_table<E>(options.context_length, floats(Plan::rope_tables));
-    context_.unpacked = at(Plan::unpacked_weights);
     if constexpr (detail::adapts<E>) {
       if (adapter != nullptr) bind_adapter(adapter);
     }
@@ -247,9 +246,8 @@ class Generator {
       for (std::int64_t l = 0; l < M::num_hidden_layers; ++l)
         for (const Projection q : all_projections)
           if (E::adapter::targets(q))
-            weight_row_squares(cpu_, model_.layers[static_cast<std::size_t>(l)][q], square + L::output_offset(l, q),
-                               context_.unpacked);
-      refresh_dora<E>(cpu_, model_, p, square, floats(Plan::dora_product), context_.unpacked, floats(Plan::dora_norm),
+            weight_row_squares(cpu_, model_.layers[static_cast<std::size_t>(l)][q], square + L::output_offset(l, q));
+      refresh_dora<E>(cpu_, model_, p, square, floats(Plan::dora_product), floats(Plan::dora_norm),
                       floats(Plan::dora_scale));
     }
     adapter_ = {values, floats(Plan::dora_norm), floats(Plan::dora_scale), 0, 0, 0};
@@ -315,7 +313,7 @@ class Generator {
       std::copy_n(at(Plan::residual) + rows[static_cast<std::size_t>(i)] * C, C, last + i * C);
     rms_norm_forward(cpu_, n, C, static_cast<float>(M::rms_norm_eps), last, C, model_.norm, last, C,
                      floats(Plan::row_statistics));
-    linear_forward(cpu_, n, model_.lm_head, last, at(Plan::logits), context_.unpacked);
+    linear_forward(cpu_, n, model_.lm_head, last, at(Plan::logits));
   }
 
   std::int32_t choose(std::size_t prompt, std::int64_t logits_row, std::span<const std::int32_t> history,

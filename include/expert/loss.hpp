@@ -19,7 +19,6 @@ struct LossBuffers {
   float* losses;                 // (chunk)
   std::int32_t *index, *labels;  // (tokens), (chunk)
   std::int64_t chunk = 0;
-  T* unpacked = nullptr;
 };
 
 // Sum over the loss rows of -log p(label). d_hidden (tokens, hidden) is written: `scale` times the gradient of that
@@ -44,11 +43,11 @@ double loss_forward_backward(Cpu& cpu, std::int64_t tokens, const MatrixView& lm
       b.labels[i] = labels[index[i]];
       std::copy_n(hidden + index[i] * width, width, b.rows + i * width);
     }
-    linear_forward(cpu, n, lm_head, b.rows, b.logits, b.unpacked);
+    linear_forward(cpu, n, lm_head, b.rows, b.logits);
     cross_entropy(cpu, n, vocab, b.logits, b.labels, scale, b.losses);
     for (std::int64_t i = 0; i < n; ++i) sum += double{b.losses[i]};
     if (d_hidden == nullptr) continue;
-    linear_backward_input(cpu, n, lm_head, b.logits, false, b.d_rows, b.unpacked);
+    linear_backward_input(cpu, n, lm_head, b.logits, false, b.d_rows);
     if (d_lm_head != nullptr) linear_backward_weight(cpu, n, vocab, width, b.logits, b.rows, d_lm_head);
     for (std::int64_t i = 0; i < n; ++i) std::copy_n(b.d_rows + i * width, width, d_hidden + index[i] * width);
   }

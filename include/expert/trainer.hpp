@@ -76,7 +76,6 @@ class Trainer {
     for (std::int64_t i = 0; i < E::optimizer::moments; ++i) std::fill_n(moment(i), trainable_parameters<E>, 0.0f);
     if constexpr (E::tuning::trains_base) weights.copy_base(p);
     context_.rope = make_rope_table<E>(E::packing::max_seq_length, floats(Plan::rope_tables));
-    context_.unpacked = at(Plan::unpacked_weights);
     context_.dropped = at(Plan::dropped);
     context_.dropped_rest = at(Plan::dropped_rest);
     if constexpr (detail::adapts<E>) {
@@ -134,7 +133,7 @@ class Trainer {
     }
     if constexpr (E::tuning::trains_base) bind_base<E>(model_, compute_values());
     if constexpr (detail::adapts<E>)
-      refresh_dora<E>(cpu_, model_, p, floats(Plan::dora_weight_square), floats(Plan::dora_product), context_.unpacked,
+      refresh_dora<E>(cpu_, model_, p, floats(Plan::dora_weight_square), floats(Plan::dora_product),
                       floats(Plan::dora_norm), floats(Plan::dora_scale));
   }
 
@@ -438,8 +437,7 @@ class Trainer {
                            floats(Plan::losses),
                            arena_.at<std::int32_t>(Plan::loss_index),
                            arena_.at<std::int32_t>(Plan::labels),
-                           std::min(E::loss::chunk_rows, capacity_),
-                           context_.unpacked};
+                           std::min(E::loss::chunk_rows, capacity_)};
     return loss_forward_backward(cpu_, n, model_.lm_head, at(Plan::final_norm), batch.labels.data() + first, scale, b,
                                  d_final, d_lm_head);
   }
@@ -483,8 +481,7 @@ class Trainer {
       for (const Projection p : all_projections)
         if (E::adapter::targets(p))
           weight_row_squares(cpu_, model_.layers[static_cast<std::size_t>(l)][p],
-                             floats(Plan::dora_weight_square) + AdapterLayout<E>::output_offset(l, p),
-                             context_.unpacked);
+                             floats(Plan::dora_weight_square) + AdapterLayout<E>::output_offset(l, p));
   }
 
   // f(layer, projection, offset of its own parameters, offsets of its factors), from all threads.

@@ -14,6 +14,7 @@
 #include "expert/core/error.hpp"
 #include "expert/core/limits.hpp"
 #include "expert/cpu/ops.hpp"
+#include "expert/cpu/pack.hpp"
 #include "expert/io/checkpoint_dir.hpp"
 #include "expert/io/files.hpp"
 #include "expert/io/hf_config.hpp"
@@ -143,46 +144,50 @@ class Weights {
     view.storage = std::is_same_v<T, float> ? Storage::f32 : Storage::bf16;
     return view;
   }
-  MatrixView projection(Cpu& cpu, const std::string& name) {
+  // As the policy stores it. Codes live beside the packed matrix for one matrix at a time.
+  typename ModelView<E>::Projected projection(Cpu& cpu, const std::string& name) {
     if constexpr (E::quant::kind == WeightKind::as_checkpoint) {
       return matrix(cpu, name);
     } else {
       const TensorView& t = *checkpoint_.find(name);
       const std::int64_t out = t.shape[0], in = t.shape[1], n = out * in;
-      MatrixView view{.out = out, .in = in};
+      typename ModelView<E>::Projected view{.packed = {}, .out = out, .in = in};
+      const auto pack = [&](PackedFormat format, std::int64_t group, auto&& into) {
+        view.packed = packed_shape(format, out, in, group);
+        std::byte* memory = own(view.packed.packed_bytes());
+        into(memory);
+        view.packed.place(memory);
+      };
       if constexpr (E::quant::kind == WeightKind::int8_rows) {
-        auto* codes = reinterpret_cast<std::int8_t*>(own(n));
-        auto* absmax = reinterpret_cast<float*>(own(out * std::int64_t{sizeof(float)}));
-        std::vector<float> row(static_cast<std::size_t>(in));
-        for (std::int64_t i = 0; i < out; ++i) {
-          for (std::int64_t j = 0; j < in; ++j) row[static_cast<std::size_t>(j)] = detail::element(t, i * in + j);
-          reference::quantize_int8_row(row.data(), in, codes + i * in, absmax[i]);
-        }
-        view.storage = Storage::int8;
-        view.data = codes;
-        view.row_absmax = absmax;
+        std::vector<std::int8_t> codes(static_cast<std::size_t>(n));
+        std::vector<float> absmax(static_cast<std::size_t>(out));
+        cpu.pool->parallel_for(out, [&](std::int64_t i, int thread) noexcept {
+          float* row = cpu.op_workspace(thread);
+          for (std::int64_t j = 0; j < in; ++j) row[j] = detail::element(t, i * in + j);
+          reference::quantize_int8_row(row, in, codes.data() + i * in, absmax[static_cast<std::size_t>(i)]);
+        });
+        pack(PackedFormat::int8, 0,
+             [&](std::byte* to) { pack_int8(cpu, view.packed, codes.data(), absmax.data(), to); });
       } else {
         constexpr std::int64_t block = E::quant::block_size;
         const std::int64_t blocks = (n + block - 1) / block;
-        auto* packed = reinterpret_cast<std::uint8_t*>(own((n + 1) / 2));
-        auto* codes = reinterpret_cast<std::uint8_t*>(own(blocks));
-        auto* nested = reinterpret_cast<float*>(
-            own((blocks + nested_block_size - 1) / nested_block_size * std::int64_t{sizeof(float)}));
-        std::vector<float> absmax(static_cast<std::size_t>(blocks));
+        std::vector<std::uint8_t> codes(static_cast<std::size_t>((n + 1) / 2)),
+            scale_codes(static_cast<std::size_t>(blocks));
+        std::vector<float> absmax(static_cast<std::size_t>(blocks)),
+            nested(static_cast<std::size_t>((blocks + nested_block_size - 1) / nested_block_size));
         parallel_pieces(cpu, blocks, 64, [&](std::int64_t first, std::int64_t count) {
           float values[block];
           for (std::int64_t b = first; b < first + count; ++b) {
             const std::int64_t begin = b * block, size = std::min(block, n - begin);
             for (std::int64_t i = 0; i < size; ++i) values[i] = detail::element(t, begin + i);
-            reference::quantize_4bit_block(nf4_code, values, size, packed + begin / 2,
+            reference::quantize_4bit_block(nf4_code, values, size, codes.data() + begin / 2,
                                            absmax[static_cast<std::size_t>(b)]);
           }
         });
-        view.storage = Storage::nf4;
-        view.data = packed;
-        view.block_size = block;
-        view.scales = {nullptr, codes, nested, 0};
-        reference::quantize_scales(absmax.data(), blocks, codes, nested, view.scales.offset);
+        BlockScales scales{nullptr, scale_codes.data(), nested.data(), 0};
+        reference::quantize_scales(absmax.data(), blocks, scale_codes.data(), nested.data(), scales.offset);
+        pack(PackedFormat::nf4, block,
+             [&](std::byte* to) { pack_nf4(cpu, view.packed, codes.data(), scales, block, to); });
       }
       return view;
     }
@@ -253,7 +258,8 @@ void bind_base(ModelView<E>& view, const typename E::compute::type* flat) noexce
   for (std::int64_t l = 0; l < M::num_hidden_layers; ++l) {
     auto& layer = view.layers[static_cast<std::size_t>(l)];
     for (const Projection p : all_projections)
-      layer.projections[index_of(p)] = matrix(B::at(l, p), out_features<M>(p), in_features<M>(p));
+      if constexpr (E::quant::kind == WeightKind::as_checkpoint)
+        layer.projections[index_of(p)] = matrix(B::at(l, p), out_features<M>(p), in_features<M>(p));
     layer.input_layernorm = flat + B::input_layernorm(l);
     layer.post_attention_layernorm = flat + B::post_attention_layernorm(l);
     layer.q_norm = flat + B::q_norm(l);

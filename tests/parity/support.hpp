@@ -156,9 +156,8 @@ std::vector<float> logits_of(CpuDevice& device, Trainer<E>& trainer, const Token
   trainer.forward(batch, 0, batch.tokens());
   const std::int64_t n = batch.tokens() * E::model::vocab_size;
   std::vector<T> logits(static_cast<std::size_t>(n));
-  std::vector<T> unpacked(static_cast<std::size_t>(E::model::vocab_size * E::model::hidden_size));
   Cpu cpu = device.cpu();
-  linear_forward(cpu, batch.tokens(), trainer.model().lm_head, trainer.final_hidden(), logits.data(), unpacked.data());
+  linear_forward(cpu, batch.tokens(), trainer.model().lm_head, trainer.final_hidden(), logits.data());
   return {logits.begin(), logits.end()};
 }
 

@@ -29,10 +29,9 @@ static_assert(Plan<WholeLogits>::bytes(batch) > 24_GiB);
 static_assert(Plan<RecomputeLayers, WholeLogits>::bytes(batch) > 24_GiB);
 static_assert(batch * Qwen3_0_6B::vocab_size * std::int64_t{sizeof(float)} > 37_GiB);
 
-// NF4: half a byte, a byte for 64 and four for 64 * 256 of the 440,401,920 projection weights; the embedding, tied to
-// the head, and the norms in bf16.
-static_assert(base_bytes<SqlExpert<>> ==
-              440'401'920 / 2 + 440'401'920 / 64 + 440'401'920 / (64 * 256) * 4 + (596'049'920 - 440'401'920) * 2);
+// NF4: half a byte and a scale of four for 64 of the 440,401,920 projection weights; the embedding, tied to the head,
+// and the norms in bf16.
+static_assert(base_bytes<SqlExpert<>> == 440'401'920 / 2 + 440'401'920 / 64 * 4 + (596'049'920 - 440'401'920) * 2);
 static_assert(base_bytes<With<SqlExpert<>, Bf16Weights>> == 596'049'920 * 2);
 
 }  // namespace

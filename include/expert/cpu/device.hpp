@@ -10,11 +10,11 @@
 namespace expert {
 inline namespace v0 {
 
-// Scratch of one thread, in floats. The first half belongs to gemm, the second to the op that calls it: an op may run
-// gemm_serial on its own scratch.
-inline constexpr std::int64_t workspace_floats_per_thread = std::int64_t{1} << 19;  // 2 MiB
-inline constexpr std::int64_t gemm_workspace_floats = workspace_floats_per_thread / 2;
-inline constexpr std::int64_t op_workspace_floats = workspace_floats_per_thread - gemm_workspace_floats;
+// Scratch of one thread, in floats: first gemm's, then that of the op that calls it. An op may run gemm_serial on its
+// own scratch.
+inline constexpr std::int64_t gemm_workspace_floats = std::int64_t{1} << 19;  // 2 MiB
+inline constexpr std::int64_t op_workspace_floats = std::int64_t{1} << 18;    // 1 MiB
+inline constexpr std::int64_t workspace_floats_per_thread = gemm_workspace_floats + op_workspace_floats;
 
 // A non-owning handle: copy it freely, CpuDevice owns what it points to.
 struct Cpu {

@@ -48,6 +48,22 @@ constexpr GemmGrid gemm_grid(std::int64_t m, std::int64_t n, int threads, std::i
   return best;
 }
 
+// The same for products in pairs, which cut their own panels: one tile for each thread.
+constexpr GemmGrid pair_grid(std::int64_t m, std::int64_t n, int threads) {
+  const auto part = [](std::int64_t x, std::int64_t parts) { return ((x + parts - 1) / parts + 31) / 32 * 32; };
+  GemmGrid best{};
+  std::int64_t least = -1;
+  for (std::int64_t split_m = 1; split_m <= threads; ++split_m) {
+    const std::int64_t tile_m = part(m, split_m), tile_n = part(n, threads / split_m);
+    // Against a multiply-add of AMX, an element of B costs 72 to unpack and one of A 20 to pack, once for each panel.
+    const std::int64_t panels = (tile_n + pair_panel_columns - 1) / pair_panel_columns;
+    const std::int64_t cost = tile_m * tile_n + 72 * tile_n + 20 * tile_m * panels;
+    if (least < 0 || cost < least)
+      least = cost, best = {tile_m, tile_n, (m + tile_m - 1) / tile_m, (n + tile_n - 1) / tile_n};
+  }
+  return best;
+}
+
 template <class TC>
 void gemm_scale(std::int64_t m, std::int64_t n, float beta, TC* c, std::int64_t ldc) noexcept {
   for (std::int64_t i = 0; i < m; ++i)
@@ -55,28 +71,49 @@ void gemm_scale(std::int64_t m, std::int64_t n, float beta, TC* c, std::int64_t 
       c[i * ldc + j] = beta == 0 ? TC(0.0f) : TC(beta * static_cast<float>(c[i * ldc + j]));
 }
 
-// On the calling thread alone, for use inside a task. `workspace` has gemm_workspace_floats.
-template <class TA, class TB, class TC>
-void gemm_serial(Isa set, float* workspace, Trans ta, Trans tb, std::int64_t m, std::int64_t n, std::int64_t k,
-                 float alpha, const TA* a, std::int64_t lda, const TB* b, std::int64_t ldb, float beta, TC* c,
-                 std::int64_t ldc) noexcept {
+// Whether the sets that have instructions for pairs of bf16 use them for a product with this right side.
+template <class TA, class B>
+inline constexpr bool multiplies_pairs = false;
+template <>
+inline constexpr bool multiplies_pairs<bf16, DenseSource<bf16>> = true;
+template <PackedFormat F>
+inline constexpr bool multiplies_pairs<bf16, PackedSource<bf16, F>> = true;
+
+// On the calling thread alone, for use inside a task; B from any source (kernels.hpp). `workspace` has
+// gemm_workspace_floats.
+template <class TA, class B, class TC>
+void gemm_serial(Isa set, float* workspace, Trans ta, std::int64_t m, std::int64_t n, std::int64_t k, float alpha,
+                 const TA* a, std::int64_t lda, const B& b, float beta, TC* c, std::int64_t ldc) noexcept {
   if (m <= 0 || n <= 0) return;
   if (k <= 0) return gemm_scale(m, n, beta, c, ldc);
+  if constexpr (multiplies_pairs<TA, B>)
+    if (with_pair_kernels(set, [&](auto kernels) noexcept {
+          using K = decltype(kernels);
+          K::template pair_gemm<typename K::Product>(ta == Trans::yes, m, n, k, alpha, a, lda, b, beta, c, ldc,
+                                                     workspace);
+        }))
+      return;
   with_kernels(set, [&](auto kernels) noexcept {
     using K = decltype(kernels);
     const std::int64_t tile_m = std::min(m, gemm_tile_rows);
     const std::int64_t tile_n = std::min(n, gemm_tile_floats / tile_m / K::panel * K::panel);
     for (std::int64_t i = 0; i < m; i += tile_m)
       for (std::int64_t j = 0; j < n; j += tile_n)
-        K::gemm_tile(ta == Trans::yes, tb == Trans::yes, std::min(tile_m, m - i), std::min(tile_n, n - j), k, alpha,
-                     ta == Trans::yes ? a + i : a + i * lda, lda, tb == Trans::yes ? b + j * ldb : b + j, ldb, beta,
-                     c + i * ldc + j, ldc, workspace);
+        K::gemm_tile(ta == Trans::yes, std::min(tile_m, m - i), std::min(tile_n, n - j), k, alpha,
+                     ta == Trans::yes ? a + i : a + i * lda, lda, b.from_column(j), beta, c + i * ldc + j, ldc,
+                     workspace);
   });
 }
-
 template <class TA, class TB, class TC>
-void gemm(Cpu& cpu, Trans ta, Trans tb, std::int64_t m, std::int64_t n, std::int64_t k, float alpha, const TA* a,
-          std::int64_t lda, const TB* b, std::int64_t ldb, float beta, TC* c, std::int64_t ldc) noexcept {
+void gemm_serial(Isa set, float* workspace, Trans ta, Trans tb, std::int64_t m, std::int64_t n, std::int64_t k,
+                 float alpha, const TA* a, std::int64_t lda, const TB* b, std::int64_t ldb, float beta, TC* c,
+                 std::int64_t ldc) noexcept {
+  gemm_serial(set, workspace, ta, m, n, k, alpha, a, lda, DenseSource<TB>{b, ldb, tb == Trans::yes}, beta, c, ldc);
+}
+
+template <class TA, class B, class TC>
+void gemm(Cpu& cpu, Trans ta, std::int64_t m, std::int64_t n, std::int64_t k, float alpha, const TA* a,
+          std::int64_t lda, const B& b, float beta, TC* c, std::int64_t ldc) noexcept {
   if (m <= 0 || n <= 0) return;
   constexpr std::int64_t worth_waking = std::int64_t{1}
                                         << 17;  // multiply-adds: about the time that it takes to wake a thread
@@ -84,13 +121,20 @@ void gemm(Cpu& cpu, Trans ta, Trans tb, std::int64_t m, std::int64_t n, std::int
   const auto [row_step, col_step] = with_kernels(cpu.isa, [](auto kernels) noexcept {
     return std::pair<std::int64_t, std::int64_t>(decltype(kernels)::gemm_rows, decltype(kernels)::panel);
   });
-  const GemmGrid grid = gemm_grid(m, n, alone ? 1 : cpu.pool->size(), row_step, col_step);
+  const bool pairs = multiplies_pairs<TA, B> && with_pair_kernels(cpu.isa, [](auto) noexcept {});
+  const int threads = alone ? 1 : cpu.pool->size();
+  const GemmGrid grid = pairs ? pair_grid(m, n, threads) : gemm_grid(m, n, threads, row_step, col_step);
   cpu.pool->parallel_for(alone ? 1 : grid.rows * grid.cols, [&](std::int64_t tile, int thread) noexcept {
     const std::int64_t i = alone ? 0 : tile / grid.cols * grid.tile_m, j = alone ? 0 : tile % grid.cols * grid.tile_n;
-    gemm_serial(cpu.isa, cpu.gemm_workspace(thread), ta, tb, alone ? m : std::min(grid.tile_m, m - i),
+    gemm_serial(cpu.isa, cpu.gemm_workspace(thread), ta, alone ? m : std::min(grid.tile_m, m - i),
                 alone ? n : std::min(grid.tile_n, n - j), k, alpha, ta == Trans::yes ? a + i : a + i * lda, lda,
-                tb == Trans::yes ? b + j * ldb : b + j, ldb, beta, c + i * ldc + j, ldc);
+                b.from_column(j), beta, c + i * ldc + j, ldc);
   });
+}
+template <class TA, class TB, class TC>
+void gemm(Cpu& cpu, Trans ta, Trans tb, std::int64_t m, std::int64_t n, std::int64_t k, float alpha, const TA* a,
+          std::int64_t lda, const TB* b, std::int64_t ldb, float beta, TC* c, std::int64_t ldc) noexcept {
+  gemm(cpu, ta, m, n, k, alpha, a, lda, DenseSource<TB>{b, ldb, tb == Trans::yes}, beta, c, ldc);
 }
 
 }  // namespace v0

@@ -11,6 +11,8 @@
 
 #include "expert/core/dtype.hpp"
 #include "expert/cpu/isa.hpp"
+#include "expert/cpu/tiles.hpp"
+#include "expert/ops/packed.hpp"
 
 namespace expert {
 inline namespace v0 {
@@ -21,6 +23,37 @@ inline constexpr std::int64_t gemm_a_stride =
 inline constexpr std::int64_t gemm_tile_rows = 504;        // a multiple of every register tile's height
 inline constexpr std::int64_t gemm_tile_floats = 116'864;  // f32 sums of an output tile
 
+inline constexpr std::int64_t gemv_rows = 8;  // rows that are multiplied straight from packed weights
+constexpr std::int64_t gemv_padded(std::int64_t rows) { return rows == 1 ? 1 : rows <= 4 ? 4 : gemv_rows; }
+
+inline constexpr std::int64_t gemv_piece = 64;  // columns of one call
+
+// Products of bf16 in pairs of k (pair_kernels.inc): how much of A, B and C is at work at once. In numbers of k or of
+// floats' worth of bytes.
+inline constexpr std::int64_t pair_slice = 256;              // k of A whose tiles stay in the first-level cache
+inline constexpr std::int64_t pair_depth = 3072;             // k of B in the second-level cache
+inline constexpr std::int64_t pair_panel_columns = 576;      // columns of B there
+inline constexpr std::int64_t pair_panel_floats = 393'216;   // 1.5 MiB of it
+inline constexpr std::int64_t pair_sum_floats = 32 * 1'024;  // 32 blocks of 32 x 32
+static_assert(16 * pair_slice + pair_sum_floats + pair_panel_floats <= 524'288, "more than gemm_workspace_floats");
+
+// The right side B (k, n) of a product, as numbers: row-major, or stored transposed, (n, k).
+template <class T>
+struct DenseSource {
+  const T* data;
+  std::int64_t ld;
+  bool transposed;
+  DenseSource from_column(std::int64_t j) const { return {transposed ? data + j * ld : data + j, ld, transposed}; }
+};
+// The same, packed in format F: W^T where `transposed` is set, else W. A left side of T meets values rounded to T.
+template <class T, PackedFormat F>
+struct PackedSource {
+  const PackedMatrix& w;
+  bool transposed;
+  std::int64_t column = 0;
+  PackedSource from_column(std::int64_t j) const { return {w, transposed, column + j}; }
+};
+
 namespace isa {
 
 struct Scalar {  // SSE2, NEON, or whatever the compiler makes of four floats
@@ -29,6 +62,7 @@ struct Scalar {  // SSE2, NEON, or whatever the compiler makes of four floats
 #include "expert/cpu/simd.inc"
 
 #include "expert/cpu/gemm_kernels.inc"
+#include "expert/cpu/packed_kernels.inc"
 #include "expert/cpu/vector_kernels.inc"
 
 #include "expert/cpu/attention_kernels.inc"
@@ -47,6 +81,7 @@ struct Avx2 {
 #include "expert/cpu/simd.inc"
 
 #include "expert/cpu/gemm_kernels.inc"
+#include "expert/cpu/packed_kernels.inc"
 #include "expert/cpu/vector_kernels.inc"
 
 #include "expert/cpu/attention_kernels.inc"
@@ -66,9 +101,17 @@ struct Avx512 {
 #include "expert/cpu/simd.inc"
 
 #include "expert/cpu/gemm_kernels.inc"
+#include "expert/cpu/packed_kernels.inc"
 #include "expert/cpu/vector_kernels.inc"
 
 #include "expert/cpu/attention_kernels.inc"
+};
+struct Avx512Bf16 : Avx512 {
+#include "expert/cpu/pair_kernels.inc"
+  using Product = DotProduct;
+};
+struct AmxBf16 : Avx512Bf16 {
+  using Product = TileProduct<HardwareTiles>;
 };
 #if defined(__clang__)
 #pragma clang attribute pop
@@ -76,6 +119,11 @@ struct Avx512 {
 #pragma GCC pop_options
 #endif
 #endif
+
+struct AmxEmulated : Scalar {
+#include "expert/cpu/pair_kernels.inc"
+  using Product = TileProduct<EmulatedTiles>;
+};
 
 }  // namespace isa
 
@@ -87,6 +135,17 @@ decltype(auto) with_kernels(Isa set, F&& f) {
   if (set != Isa::Scalar && set != Isa::AmxEmulated) return f(isa::Avx512{});
 #endif
   return f(isa::Scalar{});
+}
+
+// Calls f(Kernels{}) and returns true where the set has products of bf16 in pairs.
+template <class F>
+bool with_pair_kernels(Isa set, F&& f) {
+#if defined(__x86_64__)
+  if (set == Isa::AmxBf16) return f(isa::AmxBf16{}), true;
+  if (set == Isa::Avx512Bf16) return f(isa::Avx512Bf16{}), true;
+#endif
+  if (set == Isa::AmxEmulated) return f(isa::AmxEmulated{}), true;
+  return false;
 }
 
 }  // namespace v0

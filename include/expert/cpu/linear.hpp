@@ -5,7 +5,7 @@
 
 #include "expert/core/config.hpp"
 #include "expert/cpu/gemm.hpp"
-#include "expert/cpu/ops.hpp"
+#include "expert/cpu/packed_linear.hpp"
 #include "expert/ops/linear.hpp"
 
 namespace expert {
@@ -13,51 +13,61 @@ inline namespace v0 {
 
 namespace detail {
 
-// Calls f(pointer to numbers of W). Quantised matrices are unpacked to T first: `unpacked` has room for out * in of
+// Calls f(pointer to the numbers of W). A packed matrix is unpacked to T first: `unpacked` has room for out * in of
 // them.
 template <class T, class F>
-void with_weight(Cpu& cpu, const MatrixView& w, T* unpacked, F&& f) noexcept {
-  switch (w.storage) {
-    case Storage::f32:
-      return f(static_cast<const float*>(w.data));
-    case Storage::bf16:
-      return f(static_cast<const bf16*>(w.data));
-    case Storage::nf4: {
-      const auto* packed = static_cast<const std::uint8_t*>(w.data);
-      parallel_pieces(cpu, w.out * w.in, std::int64_t{1} << 14, [&](std::int64_t first, std::int64_t count) {
-        reference::dequantize_4bit(nf4_code, packed, w.scales, w.block_size, first, count, unpacked + first);
+void with_weight(Cpu&, const MatrixView& w, T*, F&& f) noexcept {
+  if (w.storage == Storage::f32) return f(static_cast<const float*>(w.data));
+  f(static_cast<const bf16*>(w.data));
+}
+template <class T, PackedFormat P, class F>
+void with_weight(Cpu& cpu, const PackedView<P>& w, T* unpacked, F&& f) noexcept {
+  over_unpacked_rows<P>(
+      cpu, w.packed, [&](std::int64_t first, std::int64_t count, const float* rows, std::int64_t stride, int) noexcept {
+        for (std::int64_t i = 0; i < count; ++i)
+          for (std::int64_t j = 0; j < w.in; ++j) unpacked[(first + i) * w.in + j] = T(rows[i * stride + j]);
       });
-      return f(static_cast<const T*>(unpacked));
-    }
-    case Storage::int8: {
-      const auto* codes = static_cast<const std::int8_t*>(w.data);
-      parallel_pieces(cpu, w.out, row_piece, [&](std::int64_t first, std::int64_t count) {
-        for (std::int64_t i = first; i < first + count; ++i)
-          reference::dequantize_int8_row(codes + i * w.in, w.row_absmax[i], w.in, unpacked + i * w.in);
-      });
-      return f(static_cast<const T*>(unpacked));
-    }
-  }
+  f(static_cast<const T*>(unpacked));
+}
+
+// The same for a product with activations of T: with bf16 there are no weights of f32.
+template <class T, class F>
+void with_numbers(const MatrixView& w, F&& f) noexcept {
+  if constexpr (std::is_same_v<T, float>)
+    if (w.storage == Storage::f32) return f(static_cast<const float*>(w.data));
+  f(static_cast<const bf16*>(w.data));
 }
 
 }  // namespace detail
 
 // y (rows, out) = x W^T
 template <class T>
-void linear_forward(Cpu& cpu, std::int64_t rows, const MatrixView& w, const T* x, T* y, T* unpacked) noexcept {
-  detail::with_weight(cpu, w, unpacked, [&](const auto* weight) noexcept {
+void linear_forward(Cpu& cpu, std::int64_t rows, const MatrixView& w, const T* x, T* y) noexcept {
+  detail::with_numbers<T>(w, [&](const auto* weight) noexcept {
+    if constexpr (std::is_same_v<T, bf16>)
+      if (rows <= gemv_rows && w.in <= gemm_workspace_floats / 9)
+        return dense_gemv(cpu, rows, w.out, w.in, weight, x, y);
     gemm(cpu, Trans::no, Trans::yes, rows, w.out, w.in, 1.0f, x, w.in, weight, w.in, 0.0f, y, w.out);
   });
+}
+template <class T, PackedFormat P>
+void linear_forward(Cpu& cpu, std::int64_t rows, const PackedView<P>& w, const T* x, T* y) noexcept {
+  packed_forward<P>(cpu, rows, w.packed, x, w.in, y, w.out);
 }
 
 // d_x (rows, in) = d_y W, added to d_x where accumulate is set.
 template <class T>
-void linear_backward_input(Cpu& cpu, std::int64_t rows, const MatrixView& w, const T* d_y, bool accumulate, T* d_x,
-                           T* unpacked) noexcept {
-  detail::with_weight(cpu, w, unpacked, [&](const auto* weight) noexcept {
+void linear_backward_input(Cpu& cpu, std::int64_t rows, const MatrixView& w, const T* d_y, bool accumulate,
+                           T* d_x) noexcept {
+  detail::with_numbers<T>(w, [&](const auto* weight) noexcept {
     gemm(cpu, Trans::no, Trans::no, rows, w.in, w.out, 1.0f, d_y, w.out, weight, w.in, accumulate ? 1.0f : 0.0f, d_x,
          w.in);
   });
+}
+template <class T, PackedFormat P>
+void linear_backward_input(Cpu& cpu, std::int64_t rows, const PackedView<P>& w, const T* d_y, bool accumulate,
+                           T* d_x) noexcept {
+  packed_backward_input<P>(cpu, rows, w.packed, d_y, w.out, accumulate, d_x, w.in);
 }
 
 // d_w (out, in) += d_y^T x
@@ -92,28 +102,47 @@ void low_rank_backward_input(Cpu& cpu, std::int64_t rows, std::int64_t in, std::
   gemm(cpu, Trans::no, Trans::no, rows, in, r, 1.0f, d_rank, r, a, in, accumulate ? 1.0f : 0.0f, d_x, in);
 }
 
-// out (W.out, r) = W a^T for a (r, W.in), in f32: the inner products that DoRA's factored norm needs.
-template <class T>
-void weight_times_rows(Cpu& cpu, const MatrixView& w, std::int64_t r, const float* a, float* out,
-                       T* unpacked) noexcept {
-  detail::with_weight(cpu, w, unpacked, [&](const auto* weight) noexcept {
-    gemm(cpu, Trans::no, Trans::yes, w.out, r, w.in, 1.0f, weight, w.in, a, w.in, 0.0f, out, r);
+namespace detail {
+
+// f(first, count, rows, stride, thread) for pieces of rows of W as they are, or f32 where it is packed.
+template <class F>
+void over_weight_rows(Cpu& cpu, const MatrixView& w, F&& f) noexcept {
+  constexpr std::int64_t piece = 128;
+  with_weight(cpu, w, static_cast<float*>(nullptr), [&](const auto* weight) noexcept {
+    cpu.pool->parallel_for((w.out + piece - 1) / piece, [&](std::int64_t i, int thread) noexcept {
+      f(i * piece, std::min(piece, w.out - i * piece), weight + i * piece * w.in, w.in, thread);
+    });
   });
+}
+template <PackedFormat P, class F>
+void over_weight_rows(Cpu& cpu, const PackedView<P>& w, F&& f) noexcept {
+  over_unpacked_rows<P>(cpu, w.packed, f);
+}
+
+}  // namespace detail
+
+// out (W.out, r) = W a^T for a (r, W.in), in f32: the inner products that DoRA's factored norm needs.
+template <class View>
+void weight_times_rows(Cpu& cpu, const View& w, std::int64_t r, const float* a, float* out) noexcept {
+  detail::over_weight_rows(
+      cpu, w, [&](std::int64_t first, std::int64_t count, const auto* rows, std::int64_t stride, int thread) noexcept {
+        gemm_serial(cpu.isa, cpu.gemm_workspace(thread), Trans::no, Trans::yes, count, r, w.in, 1.0f, rows, stride, a,
+                    w.in, 0.0f, out + first * r, r);
+      });
 }
 
 // square[i] = sum_j W[i][j]^2, in f64 and rounded once.
-template <class T>
-void weight_row_squares(Cpu& cpu, const MatrixView& w, float* square, T* unpacked) noexcept {
-  detail::with_weight(cpu, w, unpacked, [&](const auto* weight) noexcept {
-    parallel_pieces(cpu, w.out, row_piece, [&](std::int64_t first, std::int64_t count) {
-      for (std::int64_t i = first; i < first + count; ++i) {
-        double sum = 0;
-        for (std::int64_t j = 0; j < w.in; ++j)
-          sum += double{float(weight[i * w.in + j])} * double{float(weight[i * w.in + j])};
-        square[i] = static_cast<float>(sum);
-      }
-    });
-  });
+template <class View>
+void weight_row_squares(Cpu& cpu, const View& w, float* square) noexcept {
+  detail::over_weight_rows(
+      cpu, w, [&](std::int64_t first, std::int64_t count, const auto* rows, std::int64_t stride, int) noexcept {
+        for (std::int64_t i = 0; i < count; ++i) {
+          double sum = 0;
+          for (std::int64_t j = 0; j < w.in; ++j)
+            sum += double{float(rows[i * stride + j])} * double{float(rows[i * stride + j])};
+          square[first + i] = static_cast<float>(sum);
+        }
+      });
 }
 
 }  // namespace v0

@@ -7,21 +7,24 @@
 
 #include "expert/core/config.hpp"
 #include "expert/core/dtype.hpp"
-#include "expert/ops/quantize.hpp"
+#include "expert/ops/packed.hpp"
 
 namespace expert {
 inline namespace v0 {
 
-enum class Storage : std::uint8_t { f32, bf16, nf4, int8 };
+enum class Storage : std::uint8_t { f32, bf16 };
 
-// A weight matrix where it lies; see ops/quantize.hpp for the quantised storages.
+// A weight matrix where it lies, as rows of numbers.
 struct MatrixView {
   const void* data = nullptr;
   std::int64_t out = 0, in = 0;
   Storage storage = Storage::f32;
-  std::int64_t block_size = 0;        // nf4
-  BlockScales scales = {};            // nf4
-  const float* row_absmax = nullptr;  // int8
+};
+// One that is packed for the products (ops/packed.hpp). The format is part of the type: no other is compiled.
+template <PackedFormat F>
+struct PackedView {
+  PackedMatrix packed;
+  std::int64_t out = 0, in = 0;
 };
 
 namespace reference {

@@ -50,13 +50,11 @@ struct Sizes {
     }
     return n;
   }();
-  // One dequantised matrix: quantised weights are unpacked before each product.
-  static constexpr std::int64_t unpacked_matrix = E::quant::bits == 16 ? 0 : max_matrix * t;
 };
 }  // namespace detail
 
-// Bytes of the base while it is used, mapped or unpacked: projections as the quant policy stores them (quantised from a
-// checkpoint in bf16), the rest in the types that a bf16 checkpoint has.
+// Bytes of the base while it is used, mapped or packed: projections as the quant policy stores them (quantised from a
+// checkpoint in bf16; sizes that are multiples of 64 and 16), the rest in the types that a bf16 checkpoint has.
 template <class E>
 inline constexpr std::int64_t base_bytes = [] {
   using M = typename E::model;
@@ -67,9 +65,7 @@ inline constexpr std::int64_t base_bytes = [] {
     const std::int64_t out = out_features<M>(p), n = out * in_features<M>(p);
     layer += pieces(n * Q::bits, 8);
     if (Q::bits == 16) continue;
-    const std::int64_t blocks = Q::block_size > 0 ? pieces(n, Q::block_size) : out;
-    constexpr bool nested = Q::kind == WeightKind::nf4;
-    layer += nested ? blocks + pieces(blocks, nested_block_size) * detail::Sizes<E>::f : blocks * detail::Sizes<E>::f;
+    layer += (Q::block_size > 0 ? pieces(n, Q::block_size) : out) * detail::Sizes<E>::f;
   }
   const std::int64_t rest = model_parameters<M>() - linear_parameters<M>();
   return layer * M::num_hidden_layers + rest * std::int64_t{sizeof(bf16)};
@@ -133,7 +129,6 @@ struct TrainingPlan {
     dropped,
     dropped_rest,
     norm_partials,
-    unpacked_weights,
     rope_tables,
     key_ranges,
     count
@@ -205,7 +200,6 @@ struct TrainingPlan {
     r[norm_partials] = {
         "partial gradients of a norm weight",
         E::tuning::trains_base ? (T + norm_chunk_rows - 1) / norm_chunk_rows * std::max(S::C, S::D) * f : 0};
-    r[unpacked_weights] = {"one dequantised matrix", S::unpacked_matrix};
     r[rope_tables] = {"cos and sin by position", E::packing::max_seq_length * S::D * f};
     r[key_ranges] = {"key ranges", T * std::int64_t{sizeof(KeyRanges)}};
     return r;
@@ -256,7 +250,6 @@ struct GenerationPlan {
     last_rows,
     logits,
     sampling,
-    unpacked_weights,
     rope_tables,
     input_ids,
     positions,
@@ -300,7 +293,6 @@ struct GenerationPlan {
     r[last_rows] = {"hidden rows to decode", rows * S::C * t};
     r[logits] = {"logits", rows * S::V * t};
     r[sampling] = {"sampling scratch", S::V * (f + f + i)};
-    r[unpacked_weights] = {"one dequantised matrix", S::unpacked_matrix};
     r[rope_tables] = {"cos and sin by position", context_length * S::D * f};
     r[input_ids] = {"token ids", T * i};
     r[positions] = {"positions", T * i};

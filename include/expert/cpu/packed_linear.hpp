@@ -1,0 +1,118 @@
+// Rows times a packed weight matrix (ops/packed.hpp), read where it lies: y = x W^T and d_x = d_y W; and few rows of
+// bf16 times one that is not packed.
+//
+// Up to gemv_rows rows are multiplied as the codes are unpacked, in f32 with weights that are not rounded: a row has
+// the same bits alone and among them. More rows go through gemm on panels of weights rounded to T. In f32 both are one
+// arithmetic: the bits are those of the unpacked matrix in gemm, for any number of rows.
+#pragma once
+#include <algorithm>
+#include <cstdint>
+
+#include "expert/cpu/gemm.hpp"
+#include "expert/ops/packed.hpp"
+
+namespace expert {
+inline namespace v0 {
+
+namespace detail {
+
+// x (rows, k) as f32, transposed: (a multiple of 8, gemv_padded(rows)), zeros where there is nothing.
+template <class T>
+void widen_rows(std::int64_t rows, std::int64_t k, const T* x, std::int64_t ldx, float* out) noexcept {
+  const std::int64_t padded = gemv_padded(rows);
+  for (std::int64_t j = 0; j < (k + 7) / 8 * 8; ++j)
+    for (std::int64_t r = 0; r < padded; ++r) *out++ = j < k && r < rows ? static_cast<float>(x[r * ldx + j]) : 0.0f;
+}
+
+inline bool gemv_applies(std::int64_t rows, const PackedMatrix& w) {
+  return rows <= gemv_rows && w.whole_blocks() && gemv_rows * (w.in + 8) <= gemm_workspace_floats;
+}
+
+template <PackedFormat F, class T, class TY>
+void packed_gemv(Cpu& cpu, std::int64_t rows, const PackedMatrix& w, const T* x, std::int64_t ldx, TY* y,
+                 std::int64_t ldy) noexcept {
+  // Every thread takes a run of pieces and widens x for itself.
+  const std::int64_t pieces = (w.out + gemv_piece - 1) / gemv_piece,
+                     hands = std::min<std::int64_t>(cpu.pool->size(), pieces);
+  cpu.pool->parallel_for(hands, [&](std::int64_t hand, int thread) noexcept {
+    float* wide = cpu.gemm_workspace(thread);
+    widen_rows(rows, w.in, x, ldx, wide);
+    for (std::int64_t piece = pieces * hand / hands; piece < pieces * (hand + 1) / hands; ++piece) {
+      alignas(64) float sums[gemv_rows * gemv_piece];
+      const std::int64_t j = piece * gemv_piece, cols = std::min(gemv_piece, w.out - j);
+      with_kernels(cpu.isa, [&](auto kernels) noexcept {
+        kernels.template gemv<F, std::is_same_v<T, float>>(w, j, rows, wide, sums);
+      });
+      for (std::int64_t r = 0; r < rows; ++r)
+        for (std::int64_t i = 0; i < cols; ++i) y[r * ldy + j + i] = TY(sums[r * gemv_piece + i]);
+    }
+  });
+}
+
+}  // namespace detail
+
+// y (rows, out) = x W^T for W (out, in) of bf16 as a checkpoint has it, rows <= gemv_rows: as for packed weights, a row
+// has the same bits alone and among them. in <= gemm_workspace_floats / 9.
+inline void dense_gemv(Cpu& cpu, std::int64_t rows, std::int64_t out, std::int64_t in, const bf16* w, const bf16* x,
+                       bf16* y) noexcept {
+  const std::int64_t pieces = (out + gemv_piece - 1) / gemv_piece,
+                     hands = std::min<std::int64_t>(cpu.pool->size(), pieces), padded = gemv_padded(rows);
+  cpu.pool->parallel_for(hands, [&](std::int64_t hand, int thread) noexcept {
+    with_kernels(cpu.isa, [&](auto kernels) noexcept {
+      constexpr std::int64_t width = decltype(kernels)::width;
+      float *wide = cpu.gemm_workspace(thread), *to = wide;
+      for (std::int64_t p = 0; p < in; p += 2 * width)
+        for (std::int64_t odd = 0; odd < 2; ++odd)
+          for (std::int64_t r = 0; r < padded; ++r)
+            for (std::int64_t i = 0; i < width; ++i) {
+              const std::int64_t k = p + 2 * i + odd;
+              *to++ = k < in && r < rows ? static_cast<float>(x[r * in + k]) : 0.0f;
+            }
+      for (std::int64_t piece = pieces * hand / hands; piece < pieces * (hand + 1) / hands; ++piece) {
+        float sums[gemv_piece][gemv_rows];
+        const std::int64_t j = piece * gemv_piece, cols = std::min(gemv_piece, out - j);
+        kernels.dense_gemv(cols, in, rows, w + j * in, wide, sums);
+        for (std::int64_t r = 0; r < rows; ++r)
+          for (std::int64_t i = 0; i < cols; ++i) y[r * out + j + i] = bf16(sums[i][r]);
+      }
+    });
+  });
+}
+
+// use(first, count, rows, stride, thread) for pieces of consecutive rows of W, as f32, `stride` numbers apart; the
+// pieces are spread over the pool. in <= op_workspace_floats / 16.
+template <PackedFormat F, class Use>
+void over_unpacked_rows(Cpu& cpu, const PackedMatrix& w, Use&& use) noexcept {
+  const std::int64_t stride = (w.in + 15) / 16 * 16,
+                     strips = std::clamp<std::int64_t>(op_workspace_floats / (16 * stride), 1, 8);
+  cpu.pool->parallel_for((w.strips() + strips - 1) / strips, [&](std::int64_t piece, int thread) noexcept {
+    float* rows = cpu.op_workspace(thread);
+    const std::int64_t first = piece * strips, end = std::min(first + strips, w.strips());
+    with_kernels(cpu.isa, [&](auto kernels) noexcept {
+      for (std::int64_t s = first; s < end; ++s)
+        kernels.template unpack_strip<F>(w, s, rows + (s - first) * 16 * stride, stride);
+    });
+    use(first * 16, std::min(end * 16, w.out) - first * 16, rows, stride, thread);
+  });
+}
+
+// y (rows, out) = x W^T for w packed in format F, rows of x and y ldx and ldy numbers apart. T: f32 or bf16, TY
+// likewise.
+template <PackedFormat F, class T, class TY>
+void packed_forward(Cpu& cpu, std::int64_t rows, const PackedMatrix& w, const T* x, std::int64_t ldx, TY* y,
+                    std::int64_t ldy) noexcept {
+  if (rows <= 0 || w.out <= 0) return;
+  if (detail::gemv_applies(rows, w)) return detail::packed_gemv<F>(cpu, rows, w, x, ldx, y, ldy);
+  gemm(cpu, Trans::no, rows, w.out, w.in, 1.0f, x, ldx, PackedSource<T, F>{w, true}, 0.0f, y, ldy);
+}
+
+// d_x (rows, in) = d_y W, added to d_x where accumulate is set.
+template <PackedFormat F, class T, class TX>
+void packed_backward_input(Cpu& cpu, std::int64_t rows, const PackedMatrix& w, const T* d_y, std::int64_t ld_dy,
+                           bool accumulate, TX* d_x, std::int64_t ld_dx) noexcept {
+  gemm(cpu, Trans::no, rows, w.in, w.out, 1.0f, d_y, ld_dy, PackedSource<T, F>{w, false}, accumulate ? 1.0f : 0.0f, d_x,
+       ld_dx);
+}
+
+}  // namespace v0
+}  // namespace expert

@@ -1,0 +1,148 @@
+// Packed tiles of bf16 -> a block of 32 x 32 sums in f32: by AMX, by an emulation of it that runs anywhere, or by
+// vdpbf16ps. See pair_kernels.inc for what the tiles hold.
+//
+// AMX goes through our own assembly: g++ 12's _tile_loadconfig reads 8 bytes of the 64, so that the stores before it
+// are dropped, and its loads are no memory operands. The instructions need no target flag in this way.
+#pragma once
+#include <cstdint>
+
+#include "expert/core/config.hpp"
+#include "expert/core/dtype.hpp"
+
+namespace expert {
+inline namespace v0 {
+namespace isa {
+
+// The eight tile registers of 16 rows x 64 bytes, in memory, with the arithmetic of tdpbf16ps: even and odd k are added
+// up apart and meet in the sum once a tile.
+class EmulatedTiles {
+ public:
+  template <int T>
+  void zero() noexcept {
+    for (std::uint32_t& x : tiles_[T]) x = 0;
+  }
+  template <int T>
+  void load(const void* from) noexcept {
+    __builtin_memcpy(tiles_[T], from, sizeof tiles_[T]);
+  }
+  template <int T>
+  void store(void* to) const noexcept {
+    __builtin_memcpy(to, tiles_[T], sizeof tiles_[T]);
+  }
+  template <int C, int A, int B>
+  void multiply() noexcept {
+    for (int m = 0; m < 16; ++m)
+      for (int n = 0; n < 16; ++n) {
+        float even = 0, odd = 0;
+        for (int q = 0; q < 16; ++q) {
+          const std::uint32_t a = tiles_[A][16 * m + q], b = tiles_[B][16 * q + n];
+          even += number(a << 16) * number(b << 16);
+          odd += number(a & 0xffff0000u) * number(b & 0xffff0000u);
+        }
+        const float sum = number(tiles_[C][16 * m + n]) + (even + odd);
+        __builtin_memcpy(&tiles_[C][16 * m + n], &sum, sizeof sum);
+      }
+  }
+
+ private:
+  static float number(std::uint32_t bits) noexcept { return std::bit_cast<float>(bits); }
+  std::uint32_t tiles_[8][256];
+};
+
+#if defined(__x86_64__)
+// While one lives, the thread's tiles are configured as 16 rows x 64 bytes each.
+class HardwareTiles {
+ public:
+  HardwareTiles() noexcept {
+    struct alignas(64) Config {
+      std::uint8_t palette = 1, start_row = 0, reserved[14] = {};
+      std::uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+      std::uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+    };
+    static constexpr Config config;
+    __asm__ volatile("ldtilecfg %0" : : "m"(config) : "memory");
+  }
+  ~HardwareTiles() { __asm__ volatile("tilerelease" : : : "memory"); }
+  HardwareTiles(const HardwareTiles&) = delete;
+  HardwareTiles& operator=(const HardwareTiles&) = delete;
+
+  template <int T>
+  void zero() const noexcept {
+    __asm__ volatile("tilezero %%tmm%c0" : : "i"(T));
+  }
+  template <int T>
+  void load(const void* from) const noexcept {
+    __asm__ volatile("tileloadd (%0,%1,1), %%tmm%c2" : : "r"(from), "r"(std::int64_t{64}), "i"(T) : "memory");
+  }
+  template <int T>
+  void store(void* to) const noexcept {
+    __asm__ volatile("tilestored %%tmm%c2, (%0,%1,1)" : : "r"(to), "r"(std::int64_t{64}), "i"(T) : "memory");
+  }
+  template <int C, int A, int B>
+  void multiply() const noexcept {
+    __asm__ volatile("tdpbf16ps %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(C), "i"(A), "i"(B));
+  }
+};
+#endif
+
+// multiply: sums (4 tiles: rows 0-15 and 16-31 by the first and the second strip of columns) = or += A B, `depth` tiles
+// of k. a: tiles (depth, 2); first, second: tiles (depth), `second` null where there is no such strip. Tiles of rows
+// that are all beyond `rows` are neither read nor written.
+template <class Tiles>
+class TileProduct {
+ public:
+  [[gnu::noinline]] void multiply(std::int64_t rows, std::int64_t depth, const std::uint32_t* a,
+                                  const std::uint32_t* first, const std::uint32_t* second, float* sums,
+                                  bool fresh) noexcept {
+    if (rows > 16 && second != nullptr)
+      block<true, true>(depth, a, first, second, sums, fresh);
+    else if (rows > 16)
+      block<true, false>(depth, a, first, second, sums, fresh);
+    else if (second != nullptr)
+      block<false, true>(depth, a, first, second, sums, fresh);
+    else
+      block<false, false>(depth, a, first, second, sums, fresh);
+  }
+
+ private:
+  template <bool low_rows, bool second_strip>
+  void block(std::int64_t depth, const std::uint32_t* a, const std::uint32_t* first, const std::uint32_t* second,
+             float* sums, bool fresh) noexcept {
+    constexpr int tile = 256;
+    if (fresh) {
+      tiles_.template zero<0>();
+      if constexpr (second_strip) tiles_.template zero<1>();
+      if constexpr (low_rows) tiles_.template zero<2>();
+      if constexpr (low_rows && second_strip) tiles_.template zero<3>();
+    } else {
+      tiles_.template load<0>(sums);
+      if constexpr (second_strip) tiles_.template load<1>(sums + tile);
+      if constexpr (low_rows) tiles_.template load<2>(sums + 2 * tile);
+      if constexpr (low_rows && second_strip) tiles_.template load<3>(sums + 3 * tile);
+    }
+    for (std::int64_t k = 0; k < depth; ++k, a += 2 * tile) {
+      tiles_.template load<6>(first + k * tile);
+      tiles_.template load<4>(a);
+      tiles_.template multiply<0, 4, 6>();
+      if constexpr (second_strip) {
+        tiles_.template load<7>(second + k * tile);
+        tiles_.template multiply<1, 4, 7>();
+      }
+      if constexpr (low_rows) {
+        tiles_.template load<5>(a + tile);
+        tiles_.template multiply<2, 5, 6>();
+        if constexpr (second_strip) tiles_.template multiply<3, 5, 7>();
+      }
+    }
+    tiles_.template store<0>(sums);
+    if constexpr (second_strip) tiles_.template store<1>(sums + tile);
+    if constexpr (low_rows) tiles_.template store<2>(sums + 2 * tile);
+    if constexpr (low_rows && second_strip) tiles_.template store<3>(sums + 3 * tile);
+  }
+
+  Tiles tiles_;
+};
+
+}  // namespace isa
+}  // namespace v0
+}  // namespace expert

@@ -1,0 +1,210 @@
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <vector>
+
+#include "catch.hpp"
+#include "expert/cpu/packed_linear.hpp"
+#include "packed_case.hpp"
+#include "usable_isas.hpp"
+
+using namespace expert;
+using namespace expert::tests;
+
+namespace {
+
+// The worst error of any element in units of its bound: `terms` roundings of f32 on the sum of magnitudes, one to T.
+template <class T>
+double worst_error(const T* got, std::int64_t ld, std::int64_t rows, std::int64_t cols, std::int64_t k, const bf16* x,
+                   std::int64_t ldx, const std::vector<float>& w, bool by_column, const T* before) {
+  double worst = 0;
+  for (std::int64_t r = 0; r < rows; ++r)
+    for (std::int64_t c = 0; c < cols; ++c) {
+      double sum = 0, magnitude = 0;
+      for (std::int64_t p = 0; p < k; ++p) {
+        const double product = double{float(x[r * ldx + p])} * double{w[index(by_column ? p * cols + c : c * k + p)]};
+        sum += product, magnitude += std::abs(product);
+      }
+      const double old = before == nullptr ? 0 : double{float(before[r * ld + c])};
+      const double bound = static_cast<double>(k + 8) * 0x1p-24 * (magnitude + std::abs(old)) +
+                           (sizeof(T) == 2 ? 0x1.02p-8 : 0x1p-24) * std::abs(sum + old) + 1e-30;
+      const double error = std::abs(double{float(got[r * ld + c])} - sum - old) / bound;
+      if (!(error <= worst)) worst = std::isnan(error) ? std::numeric_limits<double>::infinity() : error;
+    }
+  return worst;
+}
+
+}  // namespace
+
+TEST_CASE("bf16 products: weights rounded once, sums in f32, on each instruction set", "[packed]") {
+  for (const Isa isa : all_usable_isas()) {
+    CpuDevice device(2, isa);
+    Cpu cpu = device.cpu();
+    for (const PackedFormat format : formats)
+      for (const Shape& shape : shapes) {
+        const Sample s = sample(cpu, format, shape.out, shape.in);
+        std::vector<float> rounded(s.dense.size());
+        for (std::size_t i = 0; i < rounded.size(); ++i) rounded[i] = bf16(s.dense[i]);
+        for (const std::int64_t rows : {1, 2, 4, 7, 9, 17, 37}) {
+          if (rows > 9 && shape.out * shape.in > 50'000 && isa == Isa::AmxEmulated) continue;  // it is slow
+          INFO(name_of(isa) << " " << name_of_format(format) << " " << rows << " x " << shape.out << " x " << shape.in);
+          const std::int64_t out = shape.out, in = shape.in, pad = rows % 3;
+          Operand<bf16> x(rows, in, pad, 1), d_y(rows, out, pad, 2), d_x(rows, in, 2 * pad, 3), before(d_x);
+          Operand<float> y(rows, out, pad, 4);
+          forward_of(cpu, rows, s.packed, x.data(), x.ld, y.data(), y.ld);
+          backward_of(cpu, rows, s.packed, d_y.data(), d_y.ld, pad == 1, d_x.data(), d_x.ld);
+          // Few rows meet the weights themselves.
+          const bool straight = rows <= gemv_rows && s.packed.whole_blocks();
+          CHECK(worst_error<float>(y.data(), y.ld, rows, out, in, x.data(), x.ld, straight ? s.dense : rounded, false,
+                                   nullptr) <= 1);
+          CHECK(worst_error<bf16>(d_x.data(), d_x.ld, rows, in, out, d_y.data(), d_y.ld, rounded, true,
+                                  pad == 1 ? before.data() : nullptr) <= 1);
+          for (std::int64_t r = 0; r < rows; ++r)
+            for (std::int64_t i = in; i < d_x.ld; ++i)
+              REQUIRE(d_x.data()[r * d_x.ld + i].bits == before.data()[r * d_x.ld + i].bits);
+        }
+      }
+  }
+}
+
+TEST_CASE("products in pairs have the emulation's bits on AMX", "[packed]") {
+  if (!supports(cpu_features(), Isa::AmxBf16)) {
+    WARN("skipped on this CPU: amx-bf16");
+    return;
+  }
+  CpuDevice hardware(2, Isa::AmxBf16), emulated(1, Isa::AmxEmulated);
+  Cpu amx = hardware.cpu(), emulation = emulated.cpu();
+  for (const PackedFormat format : formats)
+    for (const Shape& shape : shapes) {
+      const Sample s = sample(amx, format, shape.out, shape.in);
+      constexpr std::int64_t rows = 35;
+      Operand<bf16> x(rows, shape.in, 1, 1), d_y(rows, shape.out, 0, 2);
+      Operand<float> y(rows, shape.out, 0, 3), d_x(rows, shape.in, 1, 4), y2(y), d_x2(d_x);
+      forward_of(amx, rows, s.packed, x.data(), x.ld, y.data(), y.ld);
+      forward_of(emulation, rows, s.packed, x.data(), x.ld, y2.data(), y.ld);
+      backward_of(amx, rows, s.packed, d_y.data(), d_y.ld, true, d_x.data(), d_x.ld);
+      backward_of(emulation, rows, s.packed, d_y.data(), d_y.ld, true, d_x2.data(), d_x.ld);
+      INFO(name_of_format(format) << " " << shape.out << " x " << shape.in);
+      CHECK(same_bits(y.numbers, y2.numbers));
+      CHECK(same_bits(d_x.numbers, d_x2.numbers));
+    }
+}
+
+TEST_CASE("bits depend on neither the number of threads nor the other rows", "[packed]") {
+  for (const Isa isa : all_usable_isas())
+    for (const PackedFormat format : formats) {
+      constexpr std::int64_t out = 301, in = 600, rows = 70;
+      std::vector<bf16> y, d_x;
+      CpuDevice one(1, isa);
+      Cpu alone = one.cpu();
+      const Sample s = sample(alone, format, out, in);
+      Operand<bf16> x(rows, in, 0, 1), d_y(rows, out, 0, 2);
+      for (const int threads : {1, 2, 3, 8}) {
+        CpuDevice device(threads, isa);
+        Cpu cpu = device.cpu();
+        std::vector<bf16> y_here(rows * out), d_x_here(rows * in);
+        forward_of(cpu, rows, s.packed, x.data(), in, y_here.data(), out);
+        backward_of(cpu, rows, s.packed, d_y.data(), out, false, d_x_here.data(), in);
+        if (threads == 1) y = y_here, d_x = d_x_here;
+        INFO(name_of(isa) << " " << name_of_format(format) << ", threads " << threads);
+        CHECK(same_bits(y, y_here));
+        CHECK(same_bits(d_x, d_x_here));
+      }
+      std::vector<bf16> few(12 * out);
+      forward_of(alone, 12, s.packed, x.data() + 50 * in, in, few.data(), out);
+      CHECK(std::memcmp(few.data(), y.data() + 50 * out, few.size() * sizeof(bf16)) == 0);
+      std::vector<bf16> eight(8 * out), single(out);
+      forward_of(alone, 8, s.packed, x.data(), in, eight.data(), out);
+      for (std::int64_t r = 0; r < 8; ++r) {
+        forward_of(alone, 1, s.packed, x.data() + r * in, in, single.data(), out);
+        CHECK(std::memcmp(single.data(), eight.data() + r * out, single.size() * sizeof(bf16)) == 0);
+      }
+    }
+}
+
+TEST_CASE("NaN and infinity reach their own row and no other", "[packed]") {
+  for (const Isa isa : all_usable_isas())
+    for (const PackedFormat format : formats)
+      for (const std::int64_t rows : {3, 8, 20}) {
+        CpuDevice device(2, isa);
+        Cpu cpu = device.cpu();
+        constexpr std::int64_t out = 33, in = 104;
+        const Sample s = sample(cpu, format, out, in);
+        Operand<bf16> x(rows, in, 0, 1), y(rows, out, 0, 2), d_y(rows, out, 0, 3), d_x(rows, in, 0, 4);
+        x.data()[1 * in + in - 1] = std::numeric_limits<float>::quiet_NaN();
+        d_y.data()[2 * out + out - 1] = std::numeric_limits<float>::infinity();
+        forward_of(cpu, rows, s.packed, x.data(), in, y.data(), out);
+        backward_of(cpu, rows, s.packed, d_y.data(), out, false, d_x.data(), in);
+        bool exact = true;
+        for (std::int64_t r = 0; r < rows; ++r) {
+          for (std::int64_t i = 0; i < out; ++i) exact = exact && std::isnan(float(y.data()[r * out + i])) == (r == 1);
+          for (std::int64_t i = 0; i < in; ++i) {
+            const float w = s.dense[index((out - 1) * in + i)];
+            exact = exact && (r != 2 || w == 0 || !std::isfinite(float(d_x.data()[r * in + i])));
+            exact = exact && (r == 2 || std::isfinite(float(d_x.data()[r * in + i])));
+          }
+        }
+        INFO(name_of(isa) << " " << name_of_format(format) << " " << rows);
+        CHECK(exact);
+      }
+}
+
+TEST_CASE("dense products of bf16 in pairs: every orientation, deep sums", "[packed]") {
+  for (const Isa isa : {Isa::Avx512Bf16, Isa::AmxBf16, Isa::AmxEmulated}) {
+    if (!supports(cpu_features(), isa)) continue;
+    CpuDevice device(2, isa);
+    Cpu cpu = device.cpu();
+    struct Sizes {
+      std::int64_t m, n, k;
+    };
+    for (const Sizes& d : {Sizes{1, 1, 1}, {3, 70, 65}, {33, 17, 300}, {70, 40, 31}, {5, 12, 700}, {40, 33, 6500}})
+      for (const bool ta : {false, true})
+        for (const bool tb : {false, true}) {
+          if (isa == Isa::AmxEmulated && d.k > 5000 && (ta || tb)) continue;  // it is slow
+          INFO(name_of(isa) << " " << d.m << " x " << d.n << " x " << d.k << " " << ta << tb);
+          const std::int64_t lda = (ta ? d.m : d.k) + 1, ldb = (tb ? d.k : d.n) + 3, ldc = d.n + 2;
+          const auto a = random_values<bf16>(lda * (ta ? d.k : d.m), 1),
+                     b = random_values<bf16>(ldb * (tb ? d.n : d.k), 2);
+          const auto before = random_values<bf16>(ldc * d.m, 3);
+          auto c = before;
+          gemm(cpu, ta ? Trans::yes : Trans::no, tb ? Trans::yes : Trans::no, d.m, d.n, d.k, 0.5f, a.data(), lda,
+               b.data(), ldb, 0.25f, c.data(), ldc);
+          std::vector<bf16> x(index(d.m * d.k));
+          std::vector<float> w(index(d.n * d.k));
+          for (std::int64_t p = 0; p < d.k; ++p) {
+            for (std::int64_t i = 0; i < d.m; ++i) x[index(i * d.k + p)] = a[index(ta ? p * lda + i : i * lda + p)];
+            for (std::int64_t j = 0; j < d.n; ++j)
+              w[index(j * d.k + p)] = 0.5f * float(b[index(tb ? j * ldb + p : p * ldb + j)]);
+          }
+          auto old = before;
+          for (bf16& o : old) o = bf16(0.25f * float(o));  // exact
+          CHECK(worst_error<bf16>(c.data(), ldc, d.m, d.n, d.k, x.data(), d.k, w, false, old.data()) <= 1);
+        }
+  }
+}
+
+TEST_CASE("every case that is measured is right", "[packed]") {
+  CpuDevice device(2);
+  Cpu cpu = device.cpu();
+  for (const PackedCase& c : packed_cases()) {
+    INFO(c.name());
+    const Sample s = sample(cpu, c.format, c.out, c.in);
+    const std::int64_t k = c.backward ? c.out : c.in, n = c.backward ? c.in : c.out;
+    Operand<bf16> x(c.rows, k, 0, 1), y(c.rows, n, 0, 2);
+    if (c.backward)
+      backward_of(cpu, c.rows, s.packed, x.data(), k, false, y.data(), n);
+    else
+      forward_of(cpu, c.rows, s.packed, x.data(), k, y.data(), n);
+    double worst = 0;
+    for (std::int64_t i = 0; i < c.rows * n; i += c.rows * n / 97) {  // some columns of some rows
+      std::vector<float> column(index(k));
+      for (std::int64_t p = 0; p < k; ++p) {
+        const float w = s.dense[index(c.backward ? p * n + i % n : i % n * k + p)];
+        column[index(p)] = c.rows <= gemv_rows ? w : float(bf16(w));
+      }
+      worst =
+          std::max(worst, worst_error<bf16>(y.data() + i, n, 1, 1, k, x.data() + i / n * k, k, column, false, nullptr));
+    }
+    CHECK(worst <= 1);
+  }
+}
