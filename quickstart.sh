@@ -45,7 +45,7 @@ say 5 "answers of the base (its best prompt) and of the expert"
 answer() {
   "$bin/expert-cli" generate --model "$base" --manifest "$expert/manifest.json" --greedy --max-new-tokens 80 "$@"
 }
-answer --adapter none --input "$out/native.jsonl" --output "$out/base.answers.jsonl"
+answer --adapter none --grammar none --validation none --input "$out/native.jsonl" --output "$out/base.answers.jsonl"
 answer --adapter "$out/expert" --input "$out/test.jsonl" --output "$out/expert.answers.jsonl"
 
 say 6 "what they are worth"

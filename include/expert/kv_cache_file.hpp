@@ -37,14 +37,19 @@ std::string base_fingerprint(const ModelView<E>& model) {
   const auto vector = [&](const auto* values, std::int64_t n) {
     hash.update(std::as_bytes(std::span(values, static_cast<std::size_t>(n))));
   };
-  const auto matrix = [&](const MatrixView& m) {
-    const auto* bytes = static_cast<const std::byte*>(m.data);
+  const auto matrix = [&](const auto& m) {
+    const std::byte* bytes;
+    if constexpr (requires { m.packed; }) {
+      bytes = m.packed.codes;
+    } else {
+      bytes = static_cast<const std::byte*>(m.data);
+    }
     const std::int64_t n = m.out * m.in / 2, step = std::max<std::int64_t>(1, n / places);
     for (std::int64_t i = 0; i < n; i += step) hash.update(std::span(bytes + i, 1));
   };
   matrix(model.embed_tokens);
   for (const auto& layer : model.layers) {
-    for (const MatrixView& m : layer.projections) matrix(m);
+    for (const auto& m : layer.projections) matrix(m);
     vector(layer.input_layernorm, C);
     vector(layer.post_attention_layernorm, C);
     vector(layer.q_norm, D);

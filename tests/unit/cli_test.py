@@ -123,7 +123,7 @@ class Cli(unittest.TestCase):
         # Underscores in a flag are dashes; the manifest's values are changed by path.
         result = self.train(out, "--set", "training.config.max_steps=3", "--set", "training.config.logging_steps=1", "--json")
         self.assertEqual(result.returncode, 0, result.stderr)
-        for line in ("not built yet: /training/dataset/augmentation/table_aliases", "not pinned", "packing: on", "max_steps 3 (flag)", "learning_rate 0.004 (manifest)"):
+        for line in ("not built yet: augmentation table_aliases", "not pinned", "packing: on", "max_steps 3 (flag)", "learning_rate 0.004 (manifest)"):
             self.assertIn(line, result.stderr)
         self.assertEqual(json.loads(result.stdout)["steps"], 3)
         metrics = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
@@ -169,9 +169,10 @@ class Cli(unittest.TestCase):
         grammar = self.write("two.gbnf", 'root ::= "SELECT " [a-z]{1,2} ";"?\n')
         answers = self.path / "answers.jsonl"
         few = self.write("few.jsonl", "".join(gzip.decompress(self.rows.read_bytes()).decode().splitlines(keepends=True)[:6]))
-        common = ("generate", "--model", self.base, "--manifest", TINY, "--input", few, "--output", answers, "--temperature", "2", "--max-new-tokens", 12)
+        common = ("generate", "--model", self.base, "--manifest", TINY, "--input", few, "--output", answers, "--temperature", "2")
 
         def run_and_read(*more):
+            more = more if "--max-new-tokens" in more else (*more, "--max-new-tokens", 12)
             result = run(*common, *more)
             self.assertEqual(result.returncode, 0, result.stderr)
             return result.stderr, [json.loads(line) for line in answers.read_text().splitlines()]
@@ -186,9 +187,12 @@ class Cli(unittest.TestCase):
         said, rows = run_and_read()
         self.assertIn("grammar: sql-postgres (manifest); validation: parser-strict (manifest)", said)
         schema = self.write("schema.json", '{"type": "object", "properties": {"a": {"type": "boolean"}}, "required": ["a"], "additionalProperties": false}')
-        for row in run_and_read("--grammar", schema, "--validation", "none")[1]:
+        rows = run_and_read("--grammar", schema, "--validation", "none", "--max-new-tokens", 200)[1]
+        self.assertTrue(any(row["stop_reason"] == "eos" for row in rows))
+        for row in rows:
             self.assertIsNone(row["valid"])
-            self.assertIn(json.loads(row["output"]), ({"a": True}, {"a": False}))
+            if row["stop_reason"] == "eos":  # blanks are free, so that a random model may spend all its tokens on them
+                self.assertIn(json.loads(row["output"]), ({"a": True}, {"a": False}))
         _, rows = run_and_read("--grammar", "none", "--validation", "parser-strict", "--on-invalid", "retry", "--retries", "2")
         self.assertFalse(any(row["valid"] for row in rows))  # an untrained model writes no SQL by chance
         self.refused(run(*common, "--grammar", "none", "--on-invalid", "error"), 317, "line 1")
