@@ -163,7 +163,7 @@ def error_numbers(root):
             found.append(f"E{number:03} is declared twice: {places}")
         if number not in rows:
             found.append(f"E{number:03} ({', '.join(names) or 'compile time'}) has no row in docs/errors.md")
-        as_number = [rf"E{number:03}\b", rf"(==|{{)\s*{number}\b"]  # by name, E221, code() == 221, or {221, ...} in a table
+        as_number = [rf"E{number:03}\b", rf"(==|{{)\s*{number}\b", rf"refused\(.*, {number}\b"]  # by name, E221, code() == 221, or {221, ...} in a table
         if not re.search("|".join(as_number + [rf"\b{name}\b" for name in names]), tests):
             found.append(f"E{number:03} ({', '.join(names) or 'compile time'}) appears in no test")
     for number in sorted(set(rows)):

@@ -15,7 +15,10 @@ namespace isa {
 struct MaskScalar {
   static constexpr int width = 4;
   typedef std::int32_t Lanes __attribute__((vector_size(16)));
-  static unsigned movemask(Lanes v) { return (v[0] & 1u) | (v[1] & 2u) | (v[2] & 4u) | (v[3] & 8u); }
+  static unsigned movemask(Lanes v) {
+    const auto bit = [v](int i) { return static_cast<unsigned>(v[i]) & 1u << i; };
+    return bit(0) | bit(1) | bit(2) | bit(3);
+  }
 #include "expert/grammar/mask_kernels.inc"
 };
 

@@ -163,22 +163,35 @@ class GrammarMatcher {
   };
   class Groups {
    public:
-    void clear() { size_ = 0; }
+    void clear() {
+      size_ = 0;
+      index_.clear();
+      linked_.clear();
+    }
     std::size_t size() const { return size_; }
     Group& operator[](std::size_t i) { return groups_[i]; }
-    // The group of `key`, made empty where there is none. Few are alive: a scan.
+    // Adds `parents` to the group of `key`, which is made where there is none. The group's number.
+    std::size_t add(std::int32_t key, std::span<const std::uint32_t> parents) {
+      const std::size_t i = at(key);
+      for (const std::uint32_t frame : parents)
+        if (linked_.insert(detail::IntIndex::key(static_cast<std::int32_t>(i), static_cast<std::int32_t>(frame)), 0))
+          groups_[i].parents.push_back(frame);
+      return i;
+    }
+
+   private:
     std::size_t at(std::int32_t key) {
-      for (std::size_t i = 0; i < size_; ++i)
-        if (groups_[i].key == key) return i;
+      const std::uint64_t k = detail::IntIndex::key(key, 0);
+      if (!index_.insert(k, static_cast<std::int32_t>(size_))) return static_cast<std::size_t>(index_.find(k));
       if (size_ == groups_.size()) groups_.emplace_back();
       groups_[size_].key = key;
       groups_[size_].parents.clear();
       return size_++;
     }
 
-   private:
     std::vector<Group> groups_;  // the first size_ are in use
     std::size_t size_ = 0;
+    detail::IntIndex index_, linked_;
   };
 
   const GrammarAutomaton& automaton() const { return masks_->automaton(); }
@@ -298,45 +311,42 @@ class GrammarMatcher {
         if (frame != bottom && visited_.insert(frame, 0))
           items_.push_back({frames_[frame].state, frames_[frame].parents});
     }
-    for (std::size_t done = 0; done < called_.size(); ++done) {
-      std::size_t next = done;
-      for (std::size_t i = done + 1; i < called_.size(); ++i)
-        if (automaton().rank(called_[i].key) < automaton().rank(called_[next].key)) next = i;
-      std::swap(called_[done], called_[next]);
-      entering_ = called_[done].parents;  // advance() may move the groups
-      advance(automaton().start(called_[done].key), entering_, byte);
+    entered_.clear();
+    while (entered_.size() < called_.size()) {
+      const Group& group = called_[next_to_enter()];
+      const std::int32_t rule = group.key;
+      entered_.insert(detail::IntIndex::key(rule, 0), 0);
+      entering_ = group.parents;  // advance() may move the groups
+      advance(automaton().start(rule), entering_, byte);
     }
     if (std::cmp_greater(shifted_.size(), max_heads_)) too_many();
     commit();
     return shifted_.size() > 0;
   }
 
+  // Of the called rules that were not entered, the one of the smallest rank: no other one can call it any more.
+  std::size_t next_to_enter() {
+    std::size_t next = called_.size();
+    for (std::size_t i = 0; i < called_.size(); ++i) {
+      if (entered_.find(detail::IntIndex::key(called_[i].key, 0)) >= 0) continue;
+      if (next == called_.size() || automaton().rank(called_[i].key) < automaton().rank(called_[next].key)) next = i;
+    }
+    return next;
+  }
+
   void advance(std::int32_t state, std::span<const std::uint32_t> parents, std::uint8_t byte) {
-    if (const std::int32_t to = automaton().next(state, byte); to != GrammarAutomaton::dead)
-      add_parents(shifted_, to, parents);
+    if (const std::int32_t to = automaton().next(state, byte); to != GrammarAutomaton::dead) shifted_.add(to, parents);
     const auto [begin, end] = automaton().calls(state);
     for (const auto* call = begin; call != end; ++call) {
       if (!automaton().first(call->rule).has(byte)) continue;
       if (call->tail) {
-        add_parents(called_, call->rule, parents);
+        called_.add(call->rule, parents);
       } else {
-        const auto frame = first_pushed_ + static_cast<std::uint32_t>(add_parents(pushed_, call->place, parents));
-        add_parents(called_, call->rule, {&frame, 1});
+        const auto frame = first_pushed_ + static_cast<std::uint32_t>(pushed_.add(call->place, parents));
+        called_.add(call->rule, {&frame, 1});
       }
     }
   }
-  static std::size_t add_parents(Groups& groups, std::int32_t key, std::span<const std::uint32_t> parents) {
-    const std::size_t i = groups.at(key);
-    auto& list = groups[i].parents;
-    if (list.empty()) {
-      list.assign(parents.begin(), parents.end());
-    } else {
-      for (const std::uint32_t frame : parents)
-        if (std::find(list.begin(), list.end(), frame) == list.end()) list.push_back(frame);
-    }
-    return i;
-  }
-
   // The step's frames and heads become the matcher's. A frame's parents among the new ones were pushed for rules of
   // smaller rank, so they are not always before it: what may end is settled in a second pass.
   void commit() {
@@ -396,7 +406,7 @@ class GrammarMatcher {
   Groups shifted_, called_, pushed_;
   std::uint32_t first_pushed_ = 0;
   std::vector<std::uint32_t> entering_;
-  detail::IntIndex visited_;
+  detail::IntIndex visited_, entered_;
   std::vector<std::pair<std::int32_t, std::uint32_t>> open_;
   std::vector<std::int32_t> steps_;
 };

@@ -105,10 +105,7 @@ class Vocabulary {
     begin_.reserve(static_cast<std::size_t>(size) + 1);
     for (std::int32_t id = 0; id < size; ++id) {
       begin_.push_back(bytes_.size());
-      const std::string_view bytes = is_end(id) ? std::string_view() : std::string_view(bytes_of(id));
-      if (bytes.size() > max_token_bytes)
-        fail(joined({"tokens of at most ", max_token_bytes, " bytes"}), joined({"token ", id, " with ", bytes.size()}));
-      bytes_.insert(bytes_.end(), bytes.begin(), bytes.end());
+      if (!is_end(id)) append_bytes(id, bytes_of(id));
     }
     begin_.push_back(bytes_.size());
     for (const std::int32_t id : end_tokens_)
@@ -149,6 +146,12 @@ class Vocabulary {
   [[noreturn]] static void fail(std::string expected, std::string got) {
     throw Error(vocabulary_invalid,
                 {.file = {}, .where = {}, .expected = std::move(expected), .got = std::move(got), .fix = {}});
+  }
+
+  void append_bytes(std::int32_t id, std::string_view bytes) {
+    if (bytes.size() > max_token_bytes)
+      fail(joined({"tokens of at most ", max_token_bytes, " bytes"}), joined({"token ", id, " with ", bytes.size()}));
+    bytes_.insert(bytes_.end(), bytes.begin(), bytes.end());
   }
 
   struct Key {

@@ -1,0 +1,480 @@
+// GrammarAutomaton + Vocabulary -> for each automaton state the tokens that it accepts, computed when first asked for.
+//
+// A token's bytes take a state through its rule; where the rule ends within the token, the rest belongs to the state
+// below on the stack. So the tokens of a stack are a union along it:
+//   tokens(s0, s1, ...) = within(root, s0) + within(ends(s0), s1) + within(ends(s0, s1), s2) + ...
+// within(nodes, s): tokens below trie nodes whose rest s consumes without leaving its rule; ends(...): trie nodes at
+// which the rule is complete before the token is. Both depend on states alone, so they are computed once. A node is
+// kept as an end only where some byte below it can follow the rule at all, which keeps most lists short.
+#pragma once
+#include <algorithm>
+#include <cstdint>
+#include <deque>
+#include <span>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "expert/core/error.hpp"
+#include "expert/core/join.hpp"
+#include "expert/core/text_index.hpp"
+#include "expert/cpu/isa.hpp"
+#include "expert/grammar/automaton.hpp"
+#include "expert/grammar/int_index.hpp"
+#include "expert/grammar/mask_kernels.hpp"
+#include "expert/grammar/vocabulary.hpp"
+
+namespace expert {
+inline namespace v0 {
+
+inline constexpr ErrorCode token_nests_too_deep{334, "a token opens more rules of a grammar than are followed"};
+
+namespace detail {
+
+// Lists of numbers, equal lists stored once; 0 is the empty one.
+class ListTable {
+ public:
+  ListTable() { clear(); }
+  void clear() {
+    index_.clear();
+    lists_.clear();
+    intern({});
+  }
+  std::int32_t intern(const std::vector<std::int32_t>& list) {
+    const std::string_view key(reinterpret_cast<const char*>(list.data()), list.size() * sizeof(std::int32_t));
+    const auto next = static_cast<std::int32_t>(lists_.size());
+    if (!index_.insert(key, next)) return index_.find(key);
+    lists_.push_back(list);
+    return next;
+  }
+  const std::vector<std::int32_t>& operator[](std::int32_t i) const { return lists_[static_cast<std::size_t>(i)]; }
+  std::size_t size() const { return lists_.size(); }
+
+ private:
+  TextIndex index_;
+  std::deque<std::vector<std::int32_t>> lists_;  // a list stays where it is
+};
+
+class TokenSets {
+ public:
+  // What a state does with tokens from some trie nodes on.
+  struct Result {
+    std::vector<std::uint64_t> words;  // (mask_words) of the tokens, or
+    std::vector<std::int32_t> ids;     // the tokens themselves where they are few
+    std::int32_t ends = 0;             // list of nodes at which the state's rule is complete
+  };
+
+  TokenSets(const GrammarAutomaton& automaton, const Vocabulary& vocabulary, Isa isa)
+      : automaton_(automaton), vocabulary_(vocabulary), isa_(isa) {
+    profiles_.resize(static_cast<std::size_t>(automaton.states()));
+    for (std::int32_t rule = 0; rule < automaton.rules(); ++rule) {
+      first_kinds_.push_back(kinds_of(automaton.first(rule)));
+      follow_kinds_.push_back(kinds_of(automaton.follow(rule)));
+    }
+  }
+  TokenSets(const TokenSets&) = delete;
+  TokenSets& operator=(const TokenSets&) = delete;
+
+  // From one node; the state may have called rules, but none has been left. The result's number.
+  std::int32_t within_node(std::int32_t node, std::int32_t state) {
+    const std::uint64_t key = IntIndex::key(node, state);
+    if (const std::int32_t known = by_node_.find(key); known >= 0) return known;
+    Work& work = open_work();
+    visit(work, node, state, none);
+    const std::int32_t made = close_work();
+    by_node_.insert(key, made);
+    return made;
+  }
+  // From every node of a list, where a rule above has just ended.
+  std::int32_t within_list(std::int32_t list, std::int32_t state) {
+    const std::uint64_t key = IntIndex::key(list, state);
+    if (const std::int32_t known = by_list_.find(key); known >= 0) return known;
+    Work& work = open_work();
+    for (const std::int32_t node : lists_[list]) arrive(work, node, state, none);
+    const std::int32_t made = close_work();
+    by_list_.insert(key, made);
+    return made;
+  }
+  const Result& result(std::int32_t i) const { return results_[static_cast<std::size_t>(i)]; }
+  ListTable& lists() { return lists_; }
+  std::size_t bytes() const { return bytes_; }
+  void clear() {
+    by_node_.clear();
+    by_list_.clear();
+    results_.clear();
+    text_masks_.clear();
+    lists_.clear();
+    bytes_ = 0;
+  }
+
+ private:
+  static constexpr std::int32_t none = -1;
+  static constexpr std::size_t max_depth = 4096, few_tokens = 1024;
+  static constexpr std::size_t unlimited = Vocabulary::max_token_bytes;  // as long as any token
+  // Texts of letters are worth a pass over the whole vocabulary.
+  static constexpr CharacterKinds worth_a_pass = kind_of_ascii('z') | kind_of_ascii('Z') | beyond_ascii;
+
+  // What a state does with a character of each kind. `rest`, `first` and `run`: a text that begins with one of `first`
+  // and goes on with `rest`, `run` characters in all, is alive in every part. So it is for an identifier, also where
+  // its beginning may still become a keyword, and for a string of bounded length. All tokens of such texts are found in
+  // one pass over the vocabulary.
+  struct Profile {
+    CharacterKinds loop = 0;   // whole kinds of characters that lead from the state back to itself
+    CharacterKinds next = 0;   // all kinds that can come next: edges, calls, what follows the rule
+    CharacterKinds stack = 0;  // those of the rules it calls and of what follows its own
+    CharacterKinds exit = 0;   // those that are not in `loop`, or that can also leave it
+    CharacterKinds first = 0, rest = 0;
+    CharacterKinds rest_exit = 0;  // kinds that go elsewhere, from here on
+    std::int32_t home = none;      // the state that the text ends up in, where it may be of any length
+    std::size_t run = 0;
+    bool known = false, rest_known = false;
+  };
+  struct Work {  // a result in the making
+    std::vector<std::int32_t> ids, ends;
+    std::vector<const std::uint64_t*> words;
+    IntIndex arrived;
+  };
+  struct TextMask {
+    CharacterKinds rest, first;
+    std::size_t run;
+    std::int32_t node;
+    std::vector<std::uint64_t> words;
+  };
+
+  static CharacterKinds kind_of(unsigned byte) {
+    return byte < 0x80 ? ascii_kinds[byte] : byte < 0xc0 ? ill_formed : beyond_ascii;
+  }
+  static CharacterKinds kinds_of(const ByteSet& bytes) {
+    CharacterKinds kinds = 0;
+    for (unsigned byte = 0; byte < 256; ++byte)
+      if (bytes.has(static_cast<std::uint8_t>(byte))) kinds |= kind_of(byte);
+    return kinds;
+  }
+
+  Profile& profile(std::int32_t state) {
+    Profile& profile = profiles_[static_cast<std::size_t>(state)];
+    if (!profile.known) fill(profile, state);
+    return profile;
+  }
+  void fill(Profile& profile, std::int32_t state) const {
+    CharacterKinds loops = 0, others = 0, leaves = 0;  // kinds with a byte that leads back, that does not, that goes on
+    for (unsigned byte = 0; byte < 256; ++byte) {
+      const std::int32_t to = automaton_.next(state, static_cast<std::uint8_t>(byte));
+      if (byte < 0x80) (to == state ? loops : others) |= ascii_kinds[byte];
+      if (to != state && to != GrammarAutomaton::dead) leaves |= kind_of(byte);
+    }
+    profile.loop = loops & ~others;
+    const auto [begin, end] = automaton_.calls(state);
+    for (const auto* call = begin; call != end; ++call)
+      profile.stack |= first_kinds_[static_cast<std::size_t>(call->rule)];
+    if (automaton_.ends(state)) profile.stack |= follow_kinds_[static_cast<std::size_t>(automaton_.rule_of(state))];
+    profile.exit = leaves | (loops & others) | profile.stack;
+    if ((leaves & beyond_ascii) && every_character_leads(state, state, Utf8::border)) {
+      profile.loop |= beyond_ascii;
+      profile.exit = (profile.exit & ~beyond_ascii) | (profile.stack & beyond_ascii);
+    }
+    // Within a character the rest of it comes: in a token that is the ill-formed beginning, or well-formed behind more.
+    if (profile.exit & ill_formed) profile.exit |= beyond_ascii;
+    profile.next = profile.loop | profile.exit;
+    profile.known = true;
+  }
+
+  // Fills first, rest, rest_exit, run and home.
+  const Profile& with_rest(std::int32_t state) {
+    Profile& here = profile(state);
+    if (here.rest_known) return here;
+    here.rest_known = true;
+    const std::int32_t home = (here.loop & worth_a_pass) ? state : find_loop(state);
+    if (home == none || !find_way_home(here, state, home)) find_chain(state);
+    return here;
+  }
+  bool find_way_home(Profile& here, std::int32_t state, std::int32_t home) {
+    if (home != state) with_rest(home);
+    const CharacterKinds loop = profile(home).loop;
+    CharacterKinds others = 0, exit = here.stack | (here.next & ~loop);
+    for (unsigned byte = 0; byte < 0x80; ++byte) {
+      if (!(loop & ascii_kinds[byte])) continue;
+      const std::int32_t to = automaton_.next(state, static_cast<std::uint8_t>(byte));
+      if (leads_home(to, home))
+        exit |= to == home ? profile(home).exit : profile(to).rest_exit;
+      else
+        others |= ascii_kinds[byte];
+    }
+    if ((loop & beyond_ascii) && !every_character_leads(home, state, Utf8::border)) others |= beyond_ascii;
+    if ((loop & ~others & worth_a_pass) == 0) return false;
+    here.home = home;
+    here.first = loop & ~others;
+    here.rest = loop;
+    here.rest_exit = exit;
+    here.run = unlimited;
+    return true;
+  }
+  // A row of states, each of which goes to the next one by the same kinds: a bounded repetition. All of the row are
+  // filled, from the last one on.
+  void find_chain(std::int32_t state) {
+    const CharacterKinds kinds = link(state).first;
+    if ((kinds & worth_a_pass) == 0) return;
+    std::vector<std::int32_t> row;
+    std::int32_t at = state;
+    for (Link next = link(at); next.first == kinds && (at == state || !profile(at).rest_known); next = link(at)) {
+      profile(at).rest_known = true;
+      row.push_back(at);
+      at = next.second;
+      if (profile(at).loop & worth_a_pass) with_rest(at);
+    }
+    const Profile* behind = &profile(at);
+    const bool goes_on = behind->run > 0 && behind->first == kinds && behind->rest == kinds;
+    std::size_t run = goes_on ? behind->run : 0;
+    CharacterKinds exit = goes_on ? behind->rest_exit : behind->next;  // behind the row all that comes is of interest
+    for (std::size_t i = row.size(); i-- > 0;) {
+      Profile& here = profile(row[i]);
+      exit |= here.stack | (here.next & ~kinds);
+      run = std::min(run + 1, unlimited);
+      here.first = here.rest = kinds;
+      here.rest_exit = exit;
+      here.run = run;
+    }
+  }
+  // Kinds all of whose characters lead to one other state, and that state.
+  using Link = std::pair<CharacterKinds, std::int32_t>;
+  Link link(std::int32_t state) const {
+    std::int32_t to = automaton_.next(state, 'z');
+    if (to == GrammarAutomaton::dead) to = automaton_.next(state, 'Q');
+    if (to == GrammarAutomaton::dead) return {0, to};
+    CharacterKinds kinds = 0, others = 0;
+    for (unsigned byte = 0; byte < 0x80; ++byte)
+      (automaton_.next(state, static_cast<std::uint8_t>(byte)) == to ? kinds : others) |= ascii_kinds[byte];
+    if (every_character_leads(to, state, Utf8::border)) kinds |= beyond_ascii;
+    return {kinds & ~others, to};
+  }
+  // The state in which a run of some letter ends up, if it is worth a pass.
+  std::int32_t find_loop(std::int32_t state) {
+    for (const std::uint8_t letter : {std::uint8_t{'z'}, std::uint8_t{'Q'}}) {
+      std::int32_t to = automaton_.next(state, letter);
+      for (int i = 0; i < 32 && to != GrammarAutomaton::dead; ++i) {
+        const std::int32_t next = automaton_.next(to, letter);
+        if (next == to && (profile(to).loop & worth_a_pass)) return to;
+        if (next == to) break;
+        to = next;
+      }
+    }
+    return none;
+  }
+  // Every text of the loop's kinds leads from `state` to `home`. Fills the profiles of the states between.
+  bool leads_home(std::int32_t state, std::int32_t home) {
+    if (state == GrammarAutomaton::dead) return false;
+    const CharacterKinds loop = profile(home).loop;
+    const auto is_home = [&](std::int32_t s) {
+      const Profile& p = profiles_[static_cast<std::size_t>(s)];
+      return s == home || (p.home == home && p.first == loop);
+    };
+    if (is_home(state)) return true;
+    constexpr std::size_t max_between = 512;
+    std::vector<std::int32_t> between{state};
+    IntIndex seen;
+    seen.insert(IntIndex::key(state, 0), 0);
+    CharacterKinds exit = profile(home).exit;
+    for (std::size_t i = 0; i < between.size(); ++i) {
+      const Profile& here = profile(between[i]);
+      exit |= here.stack | (here.next & ~loop);
+      if ((loop & beyond_ascii) && !every_character_leads(home, between[i], Utf8::border)) return false;
+      for (unsigned byte = 0; byte < 0x80; ++byte) {
+        if (!(loop & ascii_kinds[byte])) continue;
+        const std::int32_t to = automaton_.next(between[i], static_cast<std::uint8_t>(byte));
+        if (to == GrammarAutomaton::dead || between.size() > max_between) return false;
+        if (is_home(to) && to != home)
+          exit |= profile(to).rest_exit;
+        else if (to != home && seen.insert(IntIndex::key(to, 0), 0))
+          between.push_back(to);
+      }
+    }
+    for (const std::int32_t s : between) {
+      Profile& p = profiles_[static_cast<std::size_t>(s)];
+      p.home = home;
+      p.first = p.rest = loop;
+      p.rest_exit = exit;
+      p.run = unlimited;
+      p.rest_known = true;
+    }
+    return true;
+  }
+  bool every_character_leads(std::int32_t home, std::int32_t state, Utf8 utf8) const {
+    std::int32_t seen_state = none;
+    Utf8 seen_utf8 = Utf8::bad;
+    for (unsigned byte = 0x80; byte < 256; ++byte) {
+      const Utf8 next = utf8_step(utf8, static_cast<std::uint8_t>(byte));
+      if (next == Utf8::bad) continue;
+      const std::int32_t to = automaton_.next(state, static_cast<std::uint8_t>(byte));
+      if (to == seen_state && next == seen_utf8) continue;  // neighbours mostly do the same
+      if (to == GrammarAutomaton::dead) return false;
+      if (next == Utf8::border ? to != home : !every_character_leads(home, to, next)) return false;
+      seen_state = to;
+      seen_utf8 = next;
+    }
+    return true;
+  }
+
+  Work& open_work() {
+    if (depth_ == max_depth) {
+      depth_ = 0;
+      throw Error(token_nests_too_deep, {.file = {},
+                                         .where = {},
+                                         .expected = joined({"at most ", max_depth, " rules open within a token"}),
+                                         .got = "more",
+                                         .fix = "Let rules read something before they call the next one"});
+    }
+    if (depth_ == works_.size()) works_.emplace_back();
+    Work& work = works_[depth_++];
+    work.ids.clear();
+    work.ends.clear();
+    work.words.clear();
+    work.arrived.clear();
+    return work;
+  }
+  std::int32_t close_work() {
+    Work& work = works_[--depth_];
+    Result result;
+    if (work.words.empty() && work.ids.size() <= few_tokens) {
+      result.ids = work.ids;
+    } else {
+      result.words.assign(vocabulary_.mask_words(), 0);
+      for (const std::uint64_t* words : work.words) join(result.words, words);
+      for (const std::int32_t id : work.ids) set_bit(result.words, id);
+    }
+    std::sort(work.ends.begin(), work.ends.end());
+    work.ends.erase(std::unique(work.ends.begin(), work.ends.end()), work.ends.end());
+    result.ends = lists_.intern(work.ends);
+    bytes_ += sizeof(Result) + 8 * result.words.size() + 4 * result.ids.size() + 4 * work.ends.size() + 32;
+    results_.push_back(std::move(result));
+    return static_cast<std::int32_t>(results_.size() - 1);
+  }
+  void join(std::vector<std::uint64_t>& out, const std::uint64_t* in) const {
+    with_mask_kernels(isa_, [&](auto kernels) { decltype(kernels)::join(out.data(), in, out.size()); });
+  }
+  static void set_bit(std::vector<std::uint64_t>& words, std::int32_t id) {
+    words[static_cast<std::size_t>(id) / 64] |= std::uint64_t{1} << (id % 64);
+  }
+  static void clear_bit(std::vector<std::uint64_t>& words, std::int32_t id) {
+    words[static_cast<std::size_t>(id) / 64] &= ~(std::uint64_t{1} << (id % 64));
+  }
+
+  // Tokens of which all that is behind `node` (the root or the space) is such a text as a profile describes.
+  const std::uint64_t* text_mask(CharacterKinds first, CharacterKinds rest, std::size_t run, std::int32_t node) {
+    for (const TextMask& known : text_masks_)
+      if (known.rest == rest && known.first == first && known.run == run && known.node == node)
+        return known.words.data();
+    std::vector<std::uint64_t> words(vocabulary_.mask_words());
+    const bool at_root = node == Vocabulary::root;
+    if (first == rest && run == unlimited) {
+      const auto kinds = at_root ? vocabulary_.kinds() : vocabulary_.kinds_after_space();
+      with_mask_kernels(
+          isa_, [&](auto kernels) { decltype(kernels)::select(words.data(), kinds.data(), kinds.size(), ~rest); });
+    } else {
+      join(words, text_mask(rest, rest, unlimited, node));
+      each_child(node, [&](std::int32_t, const Vocabulary::Node& child) {
+        if ((kind_of(child.byte) & rest & ~first) == 0) return;
+        for (std::uint32_t t = child.tokens_begin; t < child.tokens_end; ++t) clear_bit(words, vocabulary_.tokens()[t]);
+      });
+      for (const std::int32_t id : vocabulary_.longer_than(at_root ? run : run + 1)) clear_bit(words, id);
+    }
+    text_masks_.push_back({rest, first, run, node, std::move(words)});
+    bytes_ += 8 * vocabulary_.mask_words();
+    return text_masks_.back().words.data();
+  }
+  template <class F>
+  void each_child(std::int32_t v, F&& f) const {
+    const Vocabulary::Node& node = vocabulary_.node(v);
+    for (std::int32_t w = node.first_child; w < node.first_child + node.children; ++w) f(w, vocabulary_.node(w));
+  }
+
+  // The tokens below `v` from `state` on. `covered` is none or the state from which a pass has added the tokens of its
+  // kind of text; the way to `v` is such a text.
+  void visit(Work& work, std::int32_t v, std::int32_t state, std::int32_t covered) {
+    const Vocabulary::Node& node = vocabulary_.node(v);
+    if ((node.below & profile(state).next) == 0) return;
+    CharacterKinds kinds = covered == none ? 0 : profile(covered).rest;
+    if (covered == none && (v == Vocabulary::root || v == vocabulary_.space())) {
+      const Profile& here = with_rest(state);
+      if (here.run > 1) {
+        kinds = here.first;
+        covered = state;
+        work.words.push_back(text_mask(here.first, here.rest, here.run, v));
+      }
+    }
+    each_child(v, [&](std::int32_t w, const Vocabulary::Node& child) {
+      const std::int32_t to = automaton_.next(state, child.byte);
+      if (to == GrammarAutomaton::dead) return;
+      if (kinds & (child.byte < 0x80 ? ascii_kinds[child.byte] : beyond_ascii))
+        visit_covered(work, w, to, covered);
+      else
+        visit_open(work, w, to);
+    });
+    const auto [begin, end] = automaton_.calls(state);
+    for (const auto* call = begin; call != end; ++call)
+      if (node.below & first_kinds_[static_cast<std::size_t>(call->rule)]) visit_call(work, v, *call);
+  }
+  // The token that ends at `w` is in the work. What is below need not be looked at where no kind of character leads
+  // away from the text; where the text has its full length, all of it must.
+  void visit_covered(Work& work, std::int32_t w, std::int32_t to, std::int32_t covered) {
+    const Vocabulary::Node& child = vocabulary_.node(w);
+    const Profile& start = profile(covered);
+    const bool within = child.utf8 != Utf8::border;  // a character
+    const Profile& here = within ? start : with_rest(to);
+    const bool goes_on = within || (here.run > 0 && here.first == start.rest && here.rest == start.rest);
+    if (!goes_on) return arrive(work, w, to, none);
+    if (child.below & here.rest_exit) arrive(work, w, to, covered);
+  }
+  void visit_open(Work& work, std::int32_t w, std::int32_t to) {
+    const Vocabulary::Node& child = vocabulary_.node(w);
+    const Profile& there = profile(to);
+    // Where only the loop goes on, all tokens below do.
+    const bool all = child.byte < 0x80 && (child.below & (~there.loop | there.exit)) == 0;
+    add_tokens(work, child.tokens_begin, all ? child.tokens_end : child.own_end);
+    if (!all) arrive(work, w, to, none);
+  }
+
+  void visit_call(Work& work, std::int32_t v, const GrammarAutomaton::Call& call) {
+    const std::int32_t called = within_node(v, automaton_.start(call.rule));
+    const Result& result = results_[static_cast<std::size_t>(called)];
+    if (!result.words.empty()) work.words.push_back(result.words.data());
+    work.ids.insert(work.ids.end(), result.ids.begin(), result.ids.end());
+    for (const std::int32_t end : lists_[result.ends])
+      if (work.arrived.insert(IntIndex::key(end, call.back), 0)) arrive(work, end, call.back, none);
+  }
+
+  // `state` has been reached at node `v`.
+  void arrive(Work& work, std::int32_t v, std::int32_t state, std::int32_t covered) {
+    if (automaton_.ends(state) && may_end(v, automaton_.rule_of(state))) work.ends.push_back(v);
+    visit(work, v, state, covered);
+  }
+  bool may_end(std::int32_t v, std::int32_t rule) const {
+    const Vocabulary::Node& node = vocabulary_.node(v);
+    if ((node.below & follow_kinds_[static_cast<std::size_t>(rule)]) == 0) return false;
+    bool found = false;
+    each_child(v,
+               [&](std::int32_t, const Vocabulary::Node& child) { found |= automaton_.follow(rule).has(child.byte); });
+    return found;
+  }
+
+  void add_tokens(Work& work, std::uint32_t begin, std::uint32_t end) {
+    const auto tokens = vocabulary_.tokens();
+    work.ids.insert(work.ids.end(), tokens.begin() + begin, tokens.begin() + end);
+  }
+
+  const GrammarAutomaton& automaton_;
+  const Vocabulary& vocabulary_;
+  Isa isa_;
+  std::vector<Profile> profiles_;                           // (states)
+  std::vector<CharacterKinds> first_kinds_, follow_kinds_;  // (rules)
+  std::deque<TextMask> text_masks_;                         // a mask stays where it is
+  IntIndex by_node_, by_list_;
+  std::deque<Result> results_;  // a result stays where it is
+  ListTable lists_;
+  std::deque<Work> works_;
+  std::size_t depth_ = 0;
+  std::size_t bytes_ = 0;
+};
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace expert
