@@ -12,164 +12,163 @@ HEAD = r'''# typescript: declarations of a module: functions, classes, types, va
 # One thing is not ruled out: a property twice in one object (TS1117).
 # A rule that ends in -async is the same within an async function, where await may stand; one that ends in -loop within a loop, where break
 # and continue may.
-root ::= _ (top _)?
+root ::= ws (top ws)?
 
-# Blanks and comments: _ where they may stand, __ where one must; nl ends a statement without a semicolon.
-_ ::= (blank | comment)*
-__ ::= (blank | comment) _
+# Blanks and comments: ws where they may stand, sep where one must; nl ends a statement without a semicolon.
+ws ::= (blank | comment)*
+sep ::= (blank | comment) ws
 blank ::= [ \t\n] | "\r\n"
 comment ::= "//" line "\n" | "/*" ([^*] | "*"+ [^*/])* "*"+ "/"
 line ::= [^\n\r\u2028\u2029]*
-nl ::= " "* ("//" line)? "\r"? "\n" _
+nl ::= " "* ("//" line)? "\r"? "\n" ws
 
 # The module. Behind a statement without a semicolon the next one begins on a new line, with a word.
-top ::= top-block (_ top)? | top-line (_ ";" (_ top)? | nl top)?
-top-block ::= ("export" __ ("default" __)?)? function-declaration | ("export" __)? (class | interface | enum)
-top-line ::= ("export" __)? (variables | alias) | import | word-expression | ("export" __ ("default" __)?)? overload
-import ::= "import" __ ("type" __)? (identifier | named-imports | "*" __ "as" __ identifier) __ "from" _ string
-named-imports ::= "{" _ (identifier (_ "," _ identifier)* (_ ",")? _)? "}"
-function-declaration ::= "function" __ identifier signature _ body | "async" sp "function" __ identifier signature _ body-async
-overload ::= "function" __ identifier signature
+top ::= top-block (ws top)? | top-line (ws ";" (ws top)? | nl top)?
+top-block ::= ("export" sep ("default" sep)?)? function-declaration | ("export" sep)? (class | interface | enum)
+top-line ::= ("export" sep)? (variables | alias) | import | word-expression | ("export" sep ("default" sep)?)? overload
+import ::= "import" sep ("type" sep)? (identifier | named-imports | "*" sep "as" sep identifier) sep "from" ws string
+named-imports ::= "{" ws (identifier (ws "," ws identifier)* (ws ",")? ws)? "}"
+function-declaration ::= "function" sep identifier signature ws body | "async" sp "function" sep identifier signature ws body-async
+overload ::= "function" sep identifier signature
 sp ::= [ \t]+
-signature ::= _ (type-parameters _)? parameters returns?
-returns ::= _ ":" _ (type | predicate)
-predicate ::= ("asserts" sp)? (identifier | "this") sp "is" __ type | "asserts" sp identifier
-body ::= "{" _ (statements _)? "}"
-body-async ::= "{" _ (statements-async _)? "}"
+signature ::= ws (type-parameters ws)? parameters returns?
+returns ::= ws ":" ws (type | predicate)
+predicate ::= ("asserts" sp)? (identifier | "this") sp "is" sep type | "asserts" sp identifier
+body ::= "{" ws (statements ws)? "}"
+body-async ::= "{" ws (statements-async ws)? "}"
 
 # Parameters: none that must be given behind one that need not.
-parameters ::= "(" _ (parameter (_ "," _ parameter)* (_ "," _ optional)* ((_ "," _ rest)? | _ ",") _ | optional (_ "," _ optional)* ((_ "," _ rest)? | _ ",") _ | rest _)? ")"
-parameter ::= (identifier | pattern) annotation? default? | "this" annotation
+parameters ::= "(" ws (parameter (ws "," ws parameter)* (ws "," ws optional)* ((ws "," ws rest)? | ws ",") ws | optional (ws "," ws optional)* ((ws "," ws rest)? | ws ",") ws | rest ws)? ")"
+parameter ::= (identifier | pattern) annotation? default?
 optional ::= identifier "?" annotation? | identifier annotation? default
 rest ::= "..." (identifier | array-pattern) annotation?
-annotation ::= _ ":" _ type
-default ::= _ "=" _ assignment
+annotation ::= ws ":" ws type
+default ::= ws "=" ws assignment
 pattern ::= object-pattern | array-pattern
-object-pattern ::= "{" _ ((bound-property (_ "," _ bound-property)* ((_ ",")? | _ "," _ "..." identifier) | "..." identifier) _)? "}"
-bound-property ::= identifier default? | property-name _ ":" _ (identifier | pattern) default?
-array-pattern ::= "[" _ ("," _)* ((bound-element (_ "," _ bound-element)* ((_ ",")? | _ "," _ "..." identifier) | "..." identifier) _)? "]"
+object-pattern ::= "{" ws ((bound-property (ws "," ws bound-property)* ((ws ",")? | ws "," ws "..." identifier) | "..." identifier) ws)? "}"
+bound-property ::= identifier default? | property-name ws ":" ws (identifier | pattern) default?
+array-pattern ::= "[" ws ("," ws)* ((bound-element (ws "," ws bound-element)* ((ws ",")? | ws "," ws "..." identifier) | "..." identifier) ws)? "]"
 bound-element ::= (identifier | pattern) default?
 
 # Classes and interfaces.
-class ::= ("abstract" sp)? "class" __ identifier type-parameters? (__ "extends" __ identifier ("." property-word)* type-arguments?)? (__ "implements" __ reference (_ "," _ reference)*)? _ "{" _ (members _)? "}"
-members ::= field (_ ";" (_ members)? | nl word-members)? | method (_ members)?
-word-members ::= members
+class ::= ("abstract" sp)? "class" sep identifier type-parameters? (sep "extends" sep identifier ("." property-word)* type-arguments?)? (sep "implements" sep reference (ws "," ws reference)*)? ws "{" ws (members ws)? "}"
+members ::= field (ws ";" (ws members)? | nl members)? | method (ws members)?
 field ::= visibility? ("static" sp)? ("readonly" sp)? member-name ("?"? annotation | annotation? default) | visibility? member-name "!" annotation
 visibility ::= ("public" | "private" | "protected") sp
-method ::= visibility? ("static" sp)? (member-name signature _ body | "async" sp member-name signature _ body-async | "get" sp member-name "()" annotation? _ body | "set" sp member-name "(" identifier annotation? ")" _ body) | "constructor" constructor-parameters _ body
-constructor-parameters ::= "(" _ (constructor-parameter (_ "," _ constructor-parameter)* (_ ",")? _)? ")"
+method ::= visibility? ("static" sp)? (member-name signature ws body | "async" sp member-name signature ws body-async | "get" sp member-name "()" annotation? ws body | "set" sp member-name "(" identifier annotation? ")" ws body) | "constructor" constructor-parameters ws body
+constructor-parameters ::= "(" ws (constructor-parameter (ws "," ws constructor-parameter)* (ws ",")? ws)? ")"
 constructor-parameter ::= (visibility ("readonly" sp)? | "readonly" sp)? identifier annotation? default?
-interface ::= "interface" sp identifier type-parameters? (__ "extends" __ reference (_ "," _ reference)*)? _ object-type
-enum ::= ("const" sp)? "enum" sp identifier _ "{" _ ((enumerator (_ "," _ enumerator)* | text-enumerator (_ "," _ text-enumerator)*) (_ ",")? _)? "}"
-enumerator ::= property-word (_ "=" _ "-"? ("0" | [1-9] [0-9]*))?
-text-enumerator ::= property-word _ "=" _ string
-alias ::= "type" sp identifier type-parameters? _ "=" _ type
+interface ::= "interface" sp identifier type-parameters? (sep "extends" sep reference (ws "," ws reference)*)? ws object-type
+enum ::= ("const" sp)? "enum" sp identifier ws "{" ws ((enumerator (ws "," ws enumerator)* | text-enumerator (ws "," ws text-enumerator)*) (ws ",")? ws)? "}"
+enumerator ::= property-word (ws "=" ws "-"? ("0" | [1-9] [0-9]*))?
+text-enumerator ::= property-word ws "=" ws string
+alias ::= "type" sp identifier type-parameters? ws "=" ws type
 
 # Types.
-type-parameters ::= "<" _ type-parameter (_ "," _ type-parameter)* (_ ",")? _ ">"
-type-parameter ::= identifier (__ "extends" __ (union | function-type))? (_ "=" _ (union | function-type))?
-type-arguments ::= "<" _ type (_ "," _ type)* _ ">"
-type ::= union (sp "extends" __ pattern-type _ "?" _ type _ ":" _ type)? | function-type
-union ::= ("|" _)? intersection (_ "|" _ intersection)*
-intersection ::= operated-type (_ "&" _ operated-type)*
-operated-type ::= "keyof" __ operated-type | "readonly" sp (tuple | simple-type "[]"+) | array-type
-array-type ::= simple-type ("[" _ (type _)? "]")*
-simple-type ::= reference | "void" | "null" | "true" | "false" | "this" | string | "-"? number | "`" ([^`\\$] | "$"+ ([^`\\${] | "{" _ type _ "}"))* "$"* "`" | object-type | mapped-type | tuple | "(" _ (type-parameters _ type-signature _ "=>" _)? type _ ")" | "typeof" __ identifier ("." property-word)*
+type-parameters ::= "<" ws type-parameter (ws "," ws type-parameter)* (ws ",")? ws ">"
+type-parameter ::= identifier (sep "extends" sep (union | function-type))? (ws "=" ws (union | function-type))?
+type-arguments ::= "<" ws type (ws "," ws type)* ws ">"
+type ::= union (sp "extends" sep pattern-type ws "?" ws type ws ":" ws type)? | function-type
+union ::= ("|" ws)? intersection (ws "|" ws intersection)*
+intersection ::= operated-type (ws "&" ws operated-type)*
+operated-type ::= "keyof" sep operated-type | "readonly" sp (tuple | simple-type "[]"+) | array-type
+array-type ::= simple-type ("[" ws (type ws)? "]")*
+simple-type ::= reference | "void" | "null" | "true" | "false" | "this" | string | "-"? number | "`" ([^`\\$] | "$"+ ([^`\\${] | "{" ws type ws "}"))* "$"* "`" | object-type | mapped-type | tuple | "(" ws (type-parameters ws type-signature ws "=>" ws)? type ws ")" | "typeof" sep identifier ("." property-word)*
 reference ::= identifier ("." property-word)* type-arguments?
-tuple ::= "[" _ ((named-type (_ "," _ named-type)* (_ "," _ optional-type)* | optional-type (_ "," _ optional-type)*) (_ "," _ rest-type)? (_ ",")? _ | rest-type _ | (type (_ "," _ type)* ((_ ",")? | _ "," _ "..." array-type) | "..." array-type) _)? "]"
+tuple ::= "[" ws ((named-type (ws "," ws named-type)* (ws "," ws optional-type)* | optional-type (ws "," ws optional-type)*) (ws "," ws rest-type)? (ws ",")? ws | rest-type ws | (type (ws "," ws type)* ((ws ",")? | ws "," ws "..." array-type) | "..." array-type) ws)? "]"
 named-type ::= identifier annotation
 optional-type ::= identifier "?" annotation
-rest-type ::= "..." identifier _ ":" _ array-type
-function-type ::= ("abstract" sp)? "new" _ type-parameters? type-signature _ "=>" _ type | type-signature _ "=>" _ (type | predicate)
-type-signature ::= "(" _ (required-name (_ "," _ required-name)* (_ "," _ optional-name)* ((_ "," _ rest)? | _ ",") _ | optional-name (_ "," _ optional-name)* ((_ "," _ rest)? | _ ",") _ | rest _)? ")"
-required-name ::= (identifier | "this") annotation?
+rest-type ::= "..." identifier ws ":" ws array-type
+function-type ::= ("abstract" sp)? "new" ws type-parameters? type-signature ws "=>" ws type | type-signature ws "=>" ws (type | predicate)
+type-signature ::= "(" ws (required-name (ws "," ws required-name)* (ws "," ws optional-name)* ((ws "," ws rest)? | ws ",") ws | optional-name (ws "," ws optional-name)* ((ws "," ws rest)? | ws ",") ws | rest ws)? ")"
+required-name ::= identifier annotation?
 optional-name ::= identifier "?" annotation?
-object-type ::= "{" _ (type-members _)? "}"
-type-members ::= type-member (_ [;,] (_ type-members)? | nl word-type-members)?
-word-type-members ::= word-type-member (_ [;,] (_ type-members)? | nl word-type-members)?
-type-member ::= word-type-member | ("readonly" sp)? "[" identifier _ ":" _ ("string" | "number" | "symbol") "]" annotation | "new" _ type-parameters? type-signature annotation | type-parameters? type-signature returns?
+object-type ::= "{" ws (type-members ws)? "}"
+type-members ::= type-member (ws [;,] (ws type-members)? | nl word-type-members)?
+word-type-members ::= word-type-member (ws [;,] (ws type-members)? | nl word-type-members)?
+type-member ::= word-type-member | ("readonly" sp)? "[" identifier ws ":" ws ("string" | "number" | "symbol") "]" annotation | "new" ws type-parameters? type-signature annotation | type-parameters? type-signature returns?
 word-type-member ::= ("readonly" sp)? property-name "?"? annotation | property-name "?"? type-parameters? type-signature returns?
-mapped-type ::= "{" _ ([+-]? "readonly" sp)? "[" identifier __ "in" __ type (__ "as" __ type)? _ "]" ([+-]? "?")? annotation _ (";" _)? "}"
+mapped-type ::= "{" ws ([+-]? "readonly" sp)? "[" identifier sep "in" sep type (sep "as" sep type)? ws "]" ([+-]? "?")? annotation ws (";" ws)? "}"
 # Behind extends, where a part of the type may get a name.
-pattern-type ::= inferred (_ "|" _ inferred)* | "(" ("..." identifier ": " inferred)? ")" _ "=>" _ inferred
-inferred ::= "infer " identifier | "readonly "? (identifier ("." property-word)* ("<" _ inferred (_ "," _ inferred)* _ ">")? | "(infer " identifier ")") "[]" | inferred-one
-inferred-one ::= identifier ("." property-word)* ("<" _ inferred (_ "," _ inferred)* _ ">")? | "void" | "null" | "true" | "false" | string | number | "[" _ (inferred (_ "," _ inferred)* (_ "," _ "..." inferred-one "[]")? _)? "]"
+pattern-type ::= inferred (ws "|" ws inferred)* | "(" ("..." identifier ": " inferred)? ")" ws "=>" ws inferred
+inferred ::= "infer " identifier | "readonly "? (identifier ("." property-word)* ("<" ws inferred (ws "," ws inferred)* ws ">")? | "(infer " identifier ")") "[]" | inferred-one
+inferred-one ::= identifier ("." property-word)* ("<" ws inferred (ws "," ws inferred)* ws ">")? | "void" | "null" | "true" | "false" | string | number | "[" ws (inferred (ws "," ws inferred)* (ws "," ws "..." inferred-one "[]")? ws)? "]"
 '''
 
 EXPRESSIONS = r'''
 # Expressions~.
-variables~ ::= "const" __ constant~ (_ "," _ constant~)* | ("let" | "var") __ variable~ (_ "," _ variable~)*
-constant~ ::= (identifier | pattern) annotation? _ "=" _ assignment~
-variable~ ::= identifier annotation? (_ "=" _ assignment~)? | pattern annotation? _ "=" _ assignment~
-assignment~ ::= arrow | postfix~ "!" cast? | (array~ | object~ | string) sp "as" sp "const" | target~ _ assignment-operator _ assignment~ | binary~ (conditional~ | cast)?
+variables~ ::= "const" sep constant~ (ws "," ws constant~)* | ("let" | "var") sep variable~ (ws "," ws variable~)*
+constant~ ::= (identifier | pattern) annotation? ws "=" ws assignment~
+variable~ ::= identifier annotation? (ws "=" ws assignment~)? | pattern annotation? ws "=" ws assignment~
+assignment~ ::= arrow | postfix~ "!" cast? | (array~ | object~ | string) sp "as" sp "const" | target~ ws assignment-operator ws assignment~ | binary~ (conditional~ | cast)?
 # A branch in parentheses would be read as an arrow's parameters, if an arrow came behind the colon.
-conditional~ ::= _ "?" _ (branch~ _ ":" _ branch~ | plain-branch~ _ ":" _ arrow)
-plain-branch~ ::= ((identifier | "this" | "null" | "true" | "false" | string | template~ | array~ | object~) suffix~* | number) operation~* ((_ ("||" | "&&") _ sum~)* | (_ "??" _ sum~)*)
+conditional~ ::= ws "?" ws (branch~ ws ":" ws branch~ | plain-branch~ ws ":" ws arrow)
+plain-branch~ ::= ((identifier | "this" | "null" | "true" | "false" | string | template~ | array~ | object~) suffix~* | number) operation~* ((ws ("||" | "&&") ws sum~)* | (ws "??" ws sum~)*)
 branch~ ::= binary~ conditional~?
-binary~ ::= sum~ ((_ ("||" | "&&") _ sum~)* | (_ "??" _ sum~)*)
+binary~ ::= sum~ ((ws ("||" | "&&") ws sum~)* | (ws "??" ws sum~)*)
 sum~ ::= unary~ operation~*
-operation~ ::= _ operator _ unary~ | _ [-+] (__ unary~ | safe-postfix~) | _ "/" (blank _ unary~ | safe-postfix~) | __ ("instanceof" | "in") __ unary~
-unary~ ::= postfix~ (_ "**" _ unary~)? | update~ | prefixed~
-prefixed~ ::= [!~] single~ | [-+] safe-postfix~ | ("typeof" | "void"AWAIT) __ single~ | "delete" __ target-member~
+operation~ ::= ws operator ws unary~ | ws [-+] (sep unary~ | safe-postfix~) | ws "/" (blank ws unary~ | safe-postfix~) | sep ("instanceof" | "in") sep unary~
+unary~ ::= postfix~ (ws "**" ws unary~)? | update~ | prefixed~
+prefixed~ ::= [!~] single~ | [-+] safe-postfix~ | ("typeof" | "void"AWAIT) sep single~ | "delete" sep target-member~
 single~ ::= postfix~ | prefixed~
 update~ ::= ("++" | "--") (identifier | target-member~) | (identifier | target-member~) ("++" | "--")
-target~ ::= identifier | target-member~ | "[" _ target~ (_ "," _ target~)* _ "]"
+target~ ::= identifier | target-member~ | "[" ws target~ (ws "," ws target~)* ws "]"
 target-member~ ::= target-base~ suffix~* access~
-target-base~ ::= identifier | "this" | "(" _ assignment~ _ ")"
-access~ ::= "!"? (_ "." property-word | "[" _ assignment~ _ "]")
+target-base~ ::= identifier | "this" | "(" ws assignment~ ws ")"
+access~ ::= "!"? (ws "." property-word | "[" ws assignment~ ws "]")
 postfix~ ::= primary~ suffix~* | number
 safe-postfix~ ::= safe-primary~ suffix~* | number
-suffix~ ::= access~ | _ "?." (property-word | "[" _ assignment~ _ "]" | arguments~) | type-arguments? arguments~
-arguments~ ::= "(" _ (argument~ (_ "," _ argument~)* (_ ",")? _)? ")"
+suffix~ ::= access~ | ws "?." (property-word | "[" ws assignment~ ws "]" | arguments~) | type-arguments? arguments~
+arguments~ ::= "(" ws (argument~ (ws "," ws argument~)* (ws ",")? ws)? ")"
 argument~ ::= "..."? assignment~
 primary~ ::= safe-primary~ | regex | object~ | function-expression
-safe-primary~ ::= identifier | "this" | "null" | "true" | "false" | "super" (arguments~ | "." property-word) | string | template~ | "(" _ assignment~ _ ")" | array~ | "new" __ identifier ("." property-word)* type-arguments? arguments~
-array~ ::= "[" _ (argument~ (_ "," _ argument~)* (_ ",")? _)? "]"
-object~ ::= "{" _ (property~ (_ "," _ property~)* (_ ",")? _)? "}"
-property~ ::= identifier | (property-name | "[" _ assignment~ _ "]") _ ":" _ assignment~ | "..." assignment~ | property-name signature _ body | "async" sp property-name signature _ body-async | "get" sp property-name "()" annotation? _ body
-template~ ::= "`" ([^`\\$] | escape | "$"+ ([^`\\${] | escape | "{" _ assignment~ _ "}"))* "$"* "`"
+safe-primary~ ::= identifier | "this" | "null" | "true" | "false" | "super" (arguments~ | "." property-word) | string | template~ | "(" ws assignment~ ws ")" | array~ | "new" sep identifier ("." property-word)* type-arguments? arguments~
+array~ ::= "[" ws (argument~ (ws "," ws argument~)* (ws ",")? ws)? "]"
+object~ ::= "{" ws (property~ (ws "," ws property~)* (ws ",")? ws)? "}"
+property~ ::= identifier | (property-name | "[" ws assignment~ ws "]") ws ":" ws assignment~ | "..." assignment~ | property-name signature ws body | "async" sp property-name signature ws body-async | "get" sp property-name "()" annotation? ws body
+template~ ::= "`" ([^`\\$] | escape | "$"+ ([^`\\${] | escape | "{" ws assignment~ ws "}"))* "$"* "`"
 # What may begin a statement: no brace, no function; word-: with a word, behind a line without a semicolon.
-expression-statement~ ::= "delete" __ target-member~ | "void" __ single~ | target~ _ assignment-operator _ assignment~ | update~ | start~ | "await"-START
-word-expression~ ::= "delete" __ target-member~ | "void" __ single~ | word-target~ _ assignment-operator _ assignment~ | word-target~ ("++" | "--") | word-start~AWAITSTART
+expression-statement~ ::= "delete" sep target-member~ | "void" sep single~ | target~ ws assignment-operator ws assignment~ | update~ | start~ | "await"-START
+word-expression~ ::= "delete" sep target-member~ | "void" sep single~ | word-target~ ws assignment-operator ws assignment~ | word-target~ ("++" | "--") | word-start~AWAITSTART
 word-target~ ::= identifier | (identifier | "this") suffix~* access~
-word-start~ ::= (identifier | "this" | "super" arguments~ | "new" __ identifier ("." property-word)* type-arguments? arguments~) suffix~* operation~* ((_ ("||" | "&&") _ sum~)* | (_ "??" _ sum~)*) conditional~?
-start~ ::= [!+~-]? safe-postfix~ operation~* ((_ ("||" | "&&") _ sum~)* | (_ "??" _ sum~)*) (conditional~ | cast)?
+word-start~ ::= (identifier | "this" | "super" arguments~ | "new" sep identifier ("." property-word)* type-arguments? arguments~) suffix~* operation~* ((ws ("||" | "&&") ws sum~)* | (ws "??" ws sum~)*) conditional~?
+start~ ::= [!+~-]? safe-postfix~ operation~* ((ws ("||" | "&&") ws sum~)* | (ws "??" ws sum~)*) (conditional~ | cast)?
 '''
 
 ARROWS = r'''
 # Functions as values. An arrow's parameters and its body are no longer within the async function around it.
-arrow ::= (identifier | type-parameters? parameters returns?) " "* "=>" _ (body | arrow-value) | "async" sp (identifier | type-parameters? parameters returns?) " "* "=>" _ (body-async | arrow-value-async)
-arrow-value ::= arrow | safe-postfix "!" | target _ assignment-operator _ assignment | start | update | prefixed | regex suffix*
-arrow-value-async ::= arrow | start-async | "await" __ single-async | prefixed-async
-function-expression ::= "function" (__ identifier)? signature _ body | "async" sp "function" (__ identifier)? signature _ body-async
-cast ::= (sp "as" __ union)+
+arrow ::= (identifier | type-parameters? parameters returns?) " "* "=>" ws (body | arrow-value) | "async" sp (identifier | type-parameters? parameters returns?) " "* "=>" ws (body-async | arrow-value-async)
+arrow-value ::= arrow | safe-postfix "!" | target ws assignment-operator ws assignment | start | update | prefixed | regex suffix*
+arrow-value-async ::= arrow | start-async | "await" sep single-async | prefixed-async
+function-expression ::= "function" (sep identifier)? signature ws body | "async" sp "function" (sep identifier)? signature ws body-async
+cast ::= (sp "as" sep union)+
 operator ::= "*" | "%" | "<" | ">" | "<=" | ">=" | "==" | "!=" | "===" | "!==" | "&" | "|" | "^" | "<<" | ">>" | ">>>"
 assignment-operator ::= "=" | "+=" | "-=" | "*=" | "/=" | "%=" | "**=" | "<<=" | ">>=" | ">>>=" | "&=" | "|=" | "^=" | "&&=" | "||=" | "??="
 '''
 
 STATEMENTS = r'''
 # Statements~^: those that end by themselves, and those that end with a semicolon or a line.
-statements~^ ::= block-statement~^ (_ statements~^)? | (line-statement~^ | expression-statement~) (_ ";" (_ statements~^)? | nl word-statements~^)?
-word-statements~^ ::= word-block-statement~^ (_ statements~^)? | (line-statement~^ | word-expression~) (_ ";" (_ statements~^)? | nl word-statements~^)?
-block~^ ::= "{" _ (statements~^ _)? "}"
+statements~^ ::= block-statement~^ (ws statements~^)? | (line-statement~^ | expression-statement~) (ws ";" (ws statements~^)? | nl word-statements~^)?
+word-statements~^ ::= word-block-statement~^ (ws statements~^)? | (line-statement~^ | word-expression~) (ws ";" (ws statements~^)? | nl word-statements~^)?
+block~^ ::= "{" ws (statements~^ ws)? "}"
 block-statement~^ ::= word-block-statement~^ | block~^ | ";"
 word-block-statement~^ ::= function-declaration | class | interface | compound~^
-else~^ ::= "if" _ condition~ _ (closed~^ _ | short~^ nl) "else"
-compound~^ ::= "if" _ condition~ _ closed~^ | else~^ (_ block~^ | __ compound~^ | __ short~^ _ ";") | loop~ _ (block~-loop | compound~-loop | short~-loop _ ";") | switch~^ | "try" _ block~^ (_ catch~^ (_ finally~^)? | _ finally~^)
-closed~^ ::= block~^ | compound~^ | short~^ _ ";"
-line-statement~^ ::= variables~ | alias | return~JUMP | ("if" _ condition~ _ | else~^ __) OPEN | loop~ _ short~-loop | "do" _ block~-loop _ "while" _ condition~
+else~^ ::= "if" ws condition~ ws (closed~^ ws | short~^ nl) "else"
+compound~^ ::= "if" ws condition~ ws closed~^ | else~^ (ws block~^ | sep compound~^ | sep short~^ ws ";") | loop~ ws (block~-loop | compound~-loop | short~-loop ws ";") | switch~^ | "try" ws block~^ (ws catch~^ (ws finally~^)? | ws finally~^)
+closed~^ ::= block~^ | compound~^ | short~^ ws ";"
+line-statement~^ ::= variables~ | alias | return~JUMP | ("if" ws condition~ ws | else~^ sep) OPEN | loop~ ws short~-loop | "do" ws block~-loop ws "while" ws condition~
 short~^ ::= return~ | expression-statement~JUMP
 return~ ::= "return" (sp assignment~)? | "throw" sp assignment~
-condition~ ::= "(" _ assignment~ _ ")"
-loop~ ::= "while" _ condition~ | "for" _ "(" _ (("let" | "var" | "const") __ identifier annotation? _ "=" _ for-value~ (_ "," _ identifier annotation? _ "=" _ for-value~)* _ ";" _ (assignment~ _)? ";" _ (step~ (_ "," _ step~)* _)? | (("const" | "let" | "var") __ (identifier | pattern) | identifier) __ ("of" | "in") __ assignment~ _ | ";" _ (assignment~ _)? ";" _ (step~ _)?) ")"AWAITFOR
-for-value~ ::= safe-postfix~ (_ [-+*/%] blank _ safe-postfix~)* | [-+] number
-step~ ::= update~ | target~ _ assignment-operator _ assignment~
-switch~^ ::= "switch" _ condition~ _ "{" _ (case~^ _)* ("default" _ ":" (_ case-statements~^)? _)? "}"
-case~^ ::= "case" __ assignment~ _ ":" (_ case-statements~^)?
-case-statements~^ ::= block-statement~^ (_ case-statements~^)? | (line-statement~^ | expression-statement~BREAK) (_ ";" (_ case-statements~^)? | nl case-words~^?)
-case-words~^ ::= word-block-statement~^ (_ case-statements~^)? | (line-statement~^ | word-expression~BREAK) (_ ";" (_ case-statements~^)? | nl case-words~^?)
-catch~^ ::= "catch" (_ "(" _ identifier (_ ":" _ ("unknown" | "any"))? _ ")")? _ block~^
-finally~^ ::= "finally" _ block~^
+condition~ ::= "(" ws assignment~ ws ")"
+loop~ ::= "while" ws condition~ | "for" ws "(" ws (("let" | "var" | "const") sep identifier annotation? ws "=" ws for-value~ (ws "," ws identifier annotation? ws "=" ws for-value~)* ws ";" ws (assignment~ ws)? ";" ws (step~ (ws "," ws step~)* ws)? | (("const" | "let" | "var") sep (identifier | pattern) | identifier) sep ("of" | "in") sep assignment~ ws | ";" ws (assignment~ ws)? ";" ws (step~ ws)?) ")"AWAITFOR
+for-value~ ::= safe-postfix~ (ws [-+*/%] blank ws safe-postfix~)* | [-+] number
+step~ ::= update~ | target~ ws assignment-operator ws assignment~
+switch~^ ::= "switch" ws condition~ ws "{" ws (case~^ ws)* ("default" ws ":" (ws case-statements~^)? ws)? "}"
+case~^ ::= "case" sep assignment~ ws ":" (ws case-statements~^)?
+case-statements~^ ::= block-statement~^ (ws case-statements~^)? | (line-statement~^ | expression-statement~BREAK) (ws ";" (ws case-statements~^)? | nl case-words~^?)
+case-words~^ ::= word-block-statement~^ (ws case-statements~^)? | (line-statement~^ | word-expression~BREAK) (ws ";" (ws case-statements~^)? | nl case-words~^?)
+catch~^ ::= "catch" (ws "(" ws identifier (ws ":" ws ("unknown" | "any"))? ws ")")? ws block~^
+finally~^ ::= "finally" ws block~^
 '''
 
 TAIL = r'''
@@ -203,9 +202,9 @@ def with_variants(text, loops):
             part = text.replace("JUMP", ' | "break" | "continue"' if loop else "")
             part = part.replace("OPEN", "short~^")
             part = part.replace("BREAK", "" if loop else ' | "break"')
-            part = part.replace('AWAITSTART', ' | "await" __ single-async operation-async*' if inside else "")
-            part = part.replace(' | "await"-START', ' | "await" __ single-async operation-async*' if inside else "")
-            part = part.replace("AWAITFOR", ' | "for" __ "await" _ "(" _ ("const" | "let") __ (identifier | pattern) __ "of" __ assignment~ _ ")"' if inside else "")
+            part = part.replace('AWAITSTART', ' | "await" sep single-async operation-async*' if inside else "")
+            part = part.replace(' | "await"-START', ' | "await" sep single-async operation-async*' if inside else "")
+            part = part.replace("AWAITFOR", ' | "for" sep "await" ws "(" ws ("const" | "let") sep (identifier | pattern) sep "of" sep assignment~ ws ")"' if inside else "")
             part = part.replace("AWAIT", ' | "await"' if inside else "")
             out += part.replace("~-loop", inside + "-loop").replace("~^", inside + loop).replace("[!~]", "[!\0]").replace(
                 "[!+~-]", "[!+\0-]").replace("~", inside).replace("\0", "~")
