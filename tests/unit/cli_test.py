@@ -198,7 +198,7 @@ class Cli(unittest.TestCase):
         self.refused(run(*common, "--grammar", "none", "--on-invalid", "error"), 317, "line 1")
         self.refused(run(*common, "--greedy", "--on-invalid", "retry"), 401, "greedy")
         self.refused(run(*common, "--grammar", "no-such"), 408, "sql-postgres")
-        broken = self.write("broken.gbnf", 'root ::= root "a"\n')
+        broken = self.write("broken.gbnf", 'root ::= root "a" | "b"\n')
         self.refused(run(*common, "--grammar", broken), 325, "line 1")
 
     def test_grammar_accept_judges_texts(self):
