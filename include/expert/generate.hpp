@@ -166,7 +166,8 @@ class Generator {
   const Arena& arena() const { return arena_; }
 
   // Every later prompt begins with these tokens: their keys and values are computed once, in row 0, and copied to the
-  // other rows. An empty list ends that. Throws EXPERT-E311.
+  // other rows. An empty list ends that. In f32 no bit changes; in bf16 a rest of at most gemv_rows tokens is computed
+  // as tokens of an output are, not as those of a long prompt (docs/decisions/0007). Throws EXPERT-E311.
   void share_prefix(std::span<const std::int32_t> ids) {
     prefix_.clear();
     reset(0);
@@ -351,7 +352,8 @@ class Generator {
       std::vector<std::int32_t> next;     // tokens of the output that are to be computed
     };
     std::vector<Row> active;
-    const std::int64_t most_at_once = std::max<std::int64_t>(1, options_.prefill_tokens / options_.rows);
+    // Forced tokens ride along while the rows of a pass have the bits of one row (docs/decisions/0007).
+    const std::int64_t most_at_once = std::max<std::int64_t>(1, gemv_rows / options_.rows);
     // True while the row goes on: its token is taken over and the next pass will compute it.
     const auto accept = [&](Row& r, std::int32_t id) {
       Generated& result = results[static_cast<std::size_t>(r.row)];
