@@ -125,7 +125,7 @@ TEST_CASE("each keyword lets in what it allows and nothing else", "[schema]") {
 
 TEST_CASE("blanks stand where the options say", "[schema]") {
   const char* schema = R"({"type": "object", "properties": {"a": {"const": [1, 2]}}, "required": ["a"]})";
-  check({schema, {"{\"a\":[1,2]}", " {\"a\":[1,2]}" + 1, "{\n \"a\" : [ 1 ,\t2 ] }"}, {"{\"a\":[1,2] x}"}});
+  check({schema, {"{\"a\":[1,2]}", "{\n \"a\" : [ 1 ,\t2 ] }"}, {"{\"a\":[1,2] x}"}});
   check({schema, {"{\"a\": [1, 2]}", "{\"a\":[1,2]}"}, {"{ \"a\":[1,2]}", "{\"a\":  [1,2]}"}}, {JsonBlanks::one});
   check({schema, {"{\"a\":[1,2]}"}, {"{\"a\": [1,2]}"}}, {JsonBlanks::none});
 }
