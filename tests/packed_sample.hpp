@@ -74,7 +74,15 @@ inline Sample sample(Cpu& cpu, PackedFormat format, std::int64_t out, std::int64
         const unsigned q = at % 2 == 0 ? unsigned{codes[index(at / 2)]} >> 4 : codes[index(at / 2)] & 15u;
         s.dense[index(at)] = (static_cast<float>(q) - zeros[index(g)]) * scales[index(g)];
       }
-    pack_int4_affine(cpu, s.packed, codes.data(), scales.data(), zeros.data(), group, shaped(group));
+    std::byte* memory = shaped(group);
+    const auto group_of = [&](std::int64_t n, std::int64_t first, std::uint8_t* to, float& scale, float& zero,
+                              int) noexcept {
+      scale = scales[index(n * groups + first / group)];
+      zero = zeros[index(n * groups + first / group)];
+      for (std::int64_t at = n * in + first; at < n * in + std::min(first + group, in); ++at)
+        *to++ = at % 2 == 0 ? codes[index(at / 2)] >> 4 : codes[index(at / 2)] & 15u;
+    };
+    pack_int4_affine(cpu, s.packed, group, group_of, memory);
   } else if (format == PackedFormat::int8) {
     std::vector<std::int8_t> codes(w.size());
     std::vector<float> absmax(index(out));
@@ -82,7 +90,12 @@ inline Sample sample(Cpu& cpu, PackedFormat format, std::int64_t out, std::int64
       reference::quantize_int8_row(&w[index(n * in)], in, &codes[index(n * in)], absmax[index(n)]);
       reference::dequantize_int8_row(&codes[index(n * in)], absmax[index(n)], in, &s.dense[index(n * in)]);
     }
-    pack_int8(cpu, s.packed, codes.data(), absmax.data(), shaped(0));
+    std::byte* memory = shaped(0);
+    const auto row_of = [&](std::int64_t n, float& scale, int) noexcept {
+      scale = absmax[index(n)];
+      return &codes[index(n * in)];
+    };
+    pack_int8(cpu, s.packed, row_of, memory);
   } else {
     const std::vector<bf16> narrow(w.begin(), w.end());
     std::vector<std::byte> unaligned(narrow.size() * 2 + 1);

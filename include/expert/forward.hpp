@@ -11,6 +11,7 @@
 #include "expert/cpu/linear.hpp"
 #include "expert/cpu/ops.hpp"
 #include "expert/cpu/vector.hpp"
+#include "expert/ops/dora.hpp"
 #include "expert/ops/model_view.hpp"
 #include "expert/plan/parameters.hpp"
 
@@ -18,11 +19,12 @@ namespace expert {
 inline namespace v0 {
 
 // An adapter in the compute type, in the layout of AdapterLayout<E>, with what DoRA derives from it once per optimizer
-// step.
+// step. A generator has each B by rank, (r, out): a single row is then added to in vectors.
 template <class E>
 struct AdapterView {
   using T = typename E::compute::type;
   const T* values = nullptr;
+  bool b_by_rank = false;
   const float *norm = nullptr, *scale = nullptr;  // (outputs of all layers), DoRA only
   float dropout = 0;                              // 0 outside training
   std::uint64_t seed = 0;
@@ -117,7 +119,7 @@ void project_forward(Cpu& cpu, const ForwardContext<E>& context, std::int64_t la
       }
       linear_forward(cpu, n, w, base_input, product);
       low_rank_forward(cpu, n, w.out, w.in, E::adapter::r, scaling, input, adapter.values + at.a, adapter.values + at.b,
-                       b.rank_rows[index_of(p)], product);
+                       adapter.b_by_rank, b.rank_rows[index_of(p)], product);
       if constexpr (E::adapter::dropout_product) {
         const float* c = adapter.scale + AdapterLayout<E>::output_offset(layer, p);
         if (adapter.dropout > 0) {

@@ -10,6 +10,7 @@
 #include "expert/core/config.hpp"
 #include "expert/core/error.hpp"
 #include "expert/core/random.hpp"
+#include "expert/cpu/pack.hpp"
 #include "expert/forward.hpp"
 #include "expert/grammar/mask_kernels.hpp"
 #include "expert/ops/sample.hpp"
@@ -120,6 +121,7 @@ class Generator {
         arena_(Plan::regions(options.rows, options.context_length, std::max(options.rows, options.prefill_tokens),
                              adapter != nullptr)),
         length_(static_cast<std::size_t>(options.rows), 0) {
+    if constexpr (E::head::head_bits == 8) quantize_head();
     context_.model = &model_;
     context_.rope = make_rope_table<E>(options.context_length, floats(Plan::rope_tables));
     if constexpr (detail::adapts<E>) {
@@ -242,6 +244,12 @@ class Generator {
     using L = AdapterLayout<E>;
     T* values = at(Plan::adapter);
     for (std::int64_t i = 0; i < L::size; ++i) values[i] = T(p[i]);
+    constexpr std::int64_t r = E::adapter::r;
+    for (std::int64_t l = 0; l < M::num_hidden_layers; ++l)
+      for (const Projection q : all_projections)
+        if (E::adapter::targets(q))
+          for (std::int64_t b = L::at(l, q).b, out = out_features<M>(q), i = 0; i < out * r; ++i)
+            values[b + i % r * out + i / r] = T(p[b + i]);
     if constexpr (E::adapter::is_dora) {
       float* square = floats(Plan::dora_weight_square);
       for (std::int64_t l = 0; l < M::num_hidden_layers; ++l)
@@ -251,7 +259,8 @@ class Generator {
       refresh_dora<E>(cpu_, model_, p, square, floats(Plan::dora_product), floats(Plan::dora_norm),
                       floats(Plan::dora_scale));
     }
-    adapter_ = {values, floats(Plan::dora_norm), floats(Plan::dora_scale), 0, 0, 0};
+    adapter_ = {
+        .values = values, .b_by_rank = true, .norm = floats(Plan::dora_norm), .scale = floats(Plan::dora_scale)};
     context_.adapter = &adapter_;
   }
 
@@ -314,7 +323,30 @@ class Generator {
       std::copy_n(at(Plan::residual) + rows[static_cast<std::size_t>(i)] * C, C, last + i * C);
     rms_norm_forward(cpu_, n, C, static_cast<float>(M::rms_norm_eps), last, C, model_.norm, last, C,
                      floats(Plan::row_statistics));
-    linear_forward(cpu_, n, model_.lm_head, last, at(Plan::logits));
+    if constexpr (E::head::head_bits == 8) {
+      linear_forward(cpu_, n, int8_head_, last, at(Plan::logits));
+    } else {
+      linear_forward(cpu_, n, model_.lm_head, last, at(Plan::logits));
+    }
+  }
+
+  // model_.lm_head -> the copy that decoding reads.
+  void quantize_head() noexcept {
+    constexpr std::int64_t C = M::hidden_size;
+    static_assert(C <= op_workspace_floats);
+    int8_head_ = {packed_shape(PackedFormat::int8, M::vocab_size, C), M::vocab_size, C};
+    auto* memory = arena_.at<std::byte>(Plan::head);
+    const auto row_of = [&](std::int64_t i, float& absmax, int thread) noexcept {
+      auto* codes = reinterpret_cast<std::int8_t*>(cpu_.gemm_workspace(thread));
+      const auto quantize = [&](const auto* w) { reference::quantize_int8_row(w + i * C, C, codes, absmax); };
+      if (model_.lm_head.storage == Storage::bf16)
+        quantize(static_cast<const bf16*>(model_.lm_head.data));
+      else
+        quantize(static_cast<const float*>(model_.lm_head.data));
+      return codes;
+    };
+    pack_int8(cpu_, int8_head_.packed, row_of, memory);
+    int8_head_.packed.place(memory);
   }
 
   std::int32_t choose(std::size_t prompt, std::int64_t logits_row, std::span<const std::int32_t> history,
@@ -415,6 +447,7 @@ class Generator {
 
   Cpu cpu_;
   ModelView<E> model_;
+  PackedView<PackedFormat::int8> int8_head_;  // HeadInt8 only
   GeneratorOptions options_;
   Arena arena_;
   AdapterView<E> adapter_;

@@ -123,8 +123,10 @@ inline void adamw_update(Cpu& cpu, const OptimizerOptions& o, std::int64_t step,
   constexpr std::int64_t piece = std::int64_t{1} << 14;
   cpu.pool->parallel_for((n + piece - 1) / piece, [&](std::int64_t i, int) noexcept {
     const std::int64_t first = i * piece;
-    reference::adamw(factors, std::min(piece, n - first), parameters + first, gradients + first, exp_avg + first,
-                     exp_avg_sq + first);
+    with_kernels(cpu.isa, [&](auto kernels) noexcept {
+      kernels.adamw_row(factors, std::min(piece, n - first), parameters + first, gradients + first, exp_avg + first,
+                        exp_avg_sq + first);
+    });
   });
 }
 

@@ -81,8 +81,11 @@ class Trainer {
     if constexpr (detail::adapts<E>) {
       if constexpr (E::adapter::is_dora) row_squares();
       initialise_adapter(p);
-      adapter_ = {
-          compute_values(), floats(Plan::dora_norm), floats(Plan::dora_scale), options.dropout, options.seed, 0};
+      adapter_ = {.values = compute_values(),
+                  .norm = floats(Plan::dora_norm),
+                  .scale = floats(Plan::dora_scale),
+                  .dropout = options.dropout,
+                  .seed = options.seed};
       context_.adapter = &adapter_;
     }
     context_.model = &model_;

@@ -28,7 +28,6 @@ namespace expert {
 inline namespace v0 {
 
 inline constexpr ErrorCode config_differs{238, "the checkpoint is not the model that this expert was compiled for"};
-inline constexpr ErrorCode quantization_not_built{239, "this quantisation is declared but not built yet"};
 
 // One line for each field of config.json that differs from the model or rope policy; empty when the checkpoint fits.
 template <class E>
@@ -86,6 +85,12 @@ inline float element(const TensorView& t, std::int64_t i) {
   std::uint16_t bits;
   std::memcpy(&bits, t.data + 2 * i, 2);
   return t.dtype == DType::BF16 ? float(bf16::from_bits(bits)) : float(f16::from_bits(bits));
+}
+
+// Elements [first, first + count) of a tensor, into `to`, which is returned.
+inline float* numbers_of(const TensorView& t, std::int64_t first, std::int64_t count, float* to) noexcept {
+  for (std::int64_t i = 0; i < count; ++i) to[i] = element(t, first + i);
+  return to;
 }
 
 }  // namespace detail
@@ -159,15 +164,23 @@ class Weights {
         view.packed.place(memory);
       };
       if constexpr (E::quant::kind == WeightKind::int8_rows) {
-        std::vector<std::int8_t> codes(static_cast<std::size_t>(n));
-        std::vector<float> absmax(static_cast<std::size_t>(out));
-        cpu.pool->parallel_for(out, [&](std::int64_t i, int thread) noexcept {
-          float* row = cpu.op_workspace(thread);
-          for (std::int64_t j = 0; j < in; ++j) row[j] = detail::element(t, i * in + j);
-          reference::quantize_int8_row(row, in, codes.data() + i * in, absmax[static_cast<std::size_t>(i)]);
-        });
-        pack(PackedFormat::int8, 0,
-             [&](std::byte* to) { pack_int8(cpu, view.packed, codes.data(), absmax.data(), to); });
+        const auto row_of = [&](std::int64_t i, float& absmax, int thread) noexcept {
+          float* row = detail::numbers_of(t, i * in, in, cpu.op_workspace(thread));
+          auto* codes = reinterpret_cast<std::int8_t*>(cpu.gemm_workspace(thread));
+          reference::quantize_int8_row(row, in, codes, absmax);
+          return codes;
+        };
+        pack(PackedFormat::int8, 0, [&](std::byte* to) { pack_int8(cpu, view.packed, row_of, to); });
+      } else if constexpr (E::quant::kind == WeightKind::int4_affine) {
+        constexpr std::int64_t group = E::quant::block_size;
+        const auto group_of = [&](std::int64_t i, std::int64_t first, std::uint8_t* codes, float& scale, float& zero,
+                                  int thread) noexcept {
+          const std::int64_t count = std::min(group, in - first);
+          const float* w = detail::numbers_of(t, i * in + first, count, cpu.op_workspace(thread));
+          reference::quantize_affine_group(w, count, codes, scale, zero);
+        };
+        pack(PackedFormat::int4_affine, group,
+             [&](std::byte* to) { pack_int4_affine(cpu, view.packed, group, group_of, to); });
       } else {
         constexpr std::int64_t block = E::quant::block_size;
         const std::int64_t blocks = (n + block - 1) / block;
@@ -227,10 +240,6 @@ std::vector<Error> check_model(const HfConfig& config, const Checkpoint& checkpo
 
 template <class E>
 Weights<E> load_weights(const std::string& directory, CpuDevice& device, const Limits& limits = default_limits) {
-  if constexpr (E::quant::kind == WeightKind::int4_affine)
-    throw Error(quantization_not_built, {.where = "/base_models/0/quantization",
-                                         .got = std::string(E::quant::quantization),
-                                         .fix = "Compile Int4Quant"});
   const std::string config_file = path_in(directory, "config.json");
   HfConfig config = read_hf_config(config_file, limits);
   Checkpoint checkpoint = Checkpoint::open(directory, limits);

@@ -291,16 +291,17 @@ TEMPLATE_TEST_CASE("the bits do not depend on the number of threads", "[attentio
   }
 }
 
-TEST_CASE("another document changes no bit of this one, not even by NaN; its own gradient does change", "[attention]") {
+TEMPLATE_TEST_CASE("another document changes no bit of this one, not even by NaN; its own gradient does change",
+                   "[attention]", float, bf16) {
   for (const Isa isa : usable_isas()) {
-    Case<float> c{.heads = 4, .kv_heads = 2, .head_dim = 32, .keys_count = 240, .keys = documents({100, 90, 50})};
+    Case<TestType> c{.heads = 4, .kv_heads = 2, .head_dim = 32, .keys_count = 240, .keys = documents({100, 90, 50})};
     c.fill(8);
     CpuDevice device(2, isa);
-    Case<float> before = c;
+    Case<TestType> before = c;
     before.run(device.cpu());
     const std::size_t q_begin = 100 * 128, q_end = 190 * 128, k_begin = 100 * 64, k_end = 190 * 64;
     for (const float poison : {3.0f, std::numeric_limits<float>::quiet_NaN()}) {
-      Case<float> after = c;
+      Case<TestType> after = c;
       for (std::size_t i = q_begin; i < q_end; ++i) after.q[i] = after.d_out[i] = poison;
       for (std::size_t i = k_begin; i < k_end; ++i) after.k[i] = after.v[i] = poison;
       after.run(device.cpu());
@@ -316,20 +317,24 @@ TEST_CASE("another document changes no bit of this one, not even by NaN; its own
   }
 }
 
-TEST_CASE("a document has the same output bits alone, packed behind another, and token by token", "[attention]") {
+TEMPLATE_TEST_CASE("a document has the same output bits alone, packed behind another, and token by token",
+                   "[attention]", float, bf16) {
   for (const Isa isa : usable_isas()) {
     constexpr std::int64_t n = 150, row = 4 * 32, kv_row = 2 * 32;
-    Case<float> packed{.heads = 4, .kv_heads = 2, .head_dim = 32, .keys_count = 37 + n, .keys = documents({37, n})};
+    Case<TestType> packed{.heads = 4, .kv_heads = 2, .head_dim = 32, .keys_count = 37 + n, .keys = documents({37, n})};
     packed.fill(9);
     CpuDevice device(2, isa);
     Cpu cpu = device.cpu();
     packed.run(cpu);
     const auto alone_keys = documents({n});
-    std::vector<float> out(n * row), lse(n * 4);
-    const float *q = packed.q.data() + 37 * row, *k = packed.k.data() + 37 * kv_row, *v = packed.v.data() + 37 * kv_row;
+    std::vector<TestType> out(n * row);
+    std::vector<float> lse(n * 4);
+    const TestType *q = packed.q.data() + 37 * row, *k = packed.k.data() + 37 * kv_row,
+                   *v = packed.v.data() + 37 * kv_row;
     attention_forward(cpu, n, 4, 2, 32, 0.3f, q, row, k, v, kv_row, alone_keys.data(), out.data(), row, lse.data());
     CHECK(equal_bits(out, 0, packed.out, 37 * row, out.size()));
-    std::vector<float> one(row), one_lse(4);
+    std::vector<TestType> one(row);
+    std::vector<float> one_lse(4);
     bool same = true;
     for (std::size_t t = 0; t < n; t += 7) {
       attention_forward(cpu, 1, 4, 2, 32, 0.3f, q + t * row, row, k, v, kv_row, alone_keys.data() + t, one.data(), row,
@@ -341,6 +346,12 @@ TEST_CASE("a document has the same output bits alone, packed behind another, and
 }
 
 TEST_CASE("the widest head fits the workspace of a thread", "[attention]") {
-  for (std::int64_t head_dim = 1; head_dim <= max_head_dim; ++head_dim)
-    REQUIRE(detail::AttentionScratch(nullptr, head_dim).floats <= workspace_floats_per_thread);
+  const auto fits = []<class Products>(std::type_identity<Products>) {
+    for (std::int64_t head_dim = 1; head_dim <= max_head_dim; ++head_dim)
+      REQUIRE(detail::AttentionScratch<Products>(nullptr, head_dim).floats <= Products::workspace_floats);
+  };
+  for (const Isa isa : usable_isas()) {
+    detail::with_attention_products<float>(isa, fits);
+    detail::with_attention_products<bf16>(isa, fits);
+  }
 }

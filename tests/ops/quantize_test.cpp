@@ -1,5 +1,6 @@
 #include "expert/ops/quantize.hpp"
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <limits>
@@ -166,4 +167,53 @@ TEST_CASE("bf16 weights are quantised as their f32 values", "[quantize]") {
   const Packed a = quantised(nf4_code, narrow, 64), b = quantised(nf4_code, wide, 64);
   CHECK(a.packed == b.packed);
   CHECK(a.absmax == b.absmax);
+}
+
+TEST_CASE("an affine group has its ends exactly and the rest within half a step", "[quantize]") {
+  const RandomStream random(5, Purpose::init_lora_a);
+  std::uint64_t draw = 0;
+  for (int trial = 0; trial < 500; ++trial) {
+    const auto n = static_cast<std::int64_t>(1 + random.bits(draw++) % 300);
+    const float magnitude = std::ldexp(1.0f, static_cast<int>(random.bits(draw++) % 200) - 100);
+    const float offset = trial % 3 == 0 ? 0.0f : static_cast<float>(random.normal(draw++)) * 4;
+    std::vector<float> w(static_cast<std::size_t>(n));
+    for (float& x : w) x = (static_cast<float>(random.normal(draw++)) + offset) * magnitude;
+    std::vector<std::uint8_t> codes(w.size());
+    float scale, zero;
+    reference::quantize_affine_group(w.data(), n, codes.data(), scale, zero);
+    const float low = *std::min_element(w.begin(), w.end()), high = *std::max_element(w.begin(), w.end());
+    const float step = (high - low) / 15, rounding = 1e-6f * std::max(std::abs(low), std::abs(high));
+    for (std::size_t i = 0; i < w.size(); ++i) {
+      REQUIRE(codes[i] <= 15);
+      const float value = (static_cast<float>(codes[i]) - zero) * scale;
+      REQUIRE(std::abs(value - w[i]) <= (w[i] == low || w[i] == high ? 0 : step / 2 * 1.0001f) + rounding);
+    }
+  }
+}
+
+TEST_CASE("affine groups that are constant, denormal, largest or not finite", "[quantize]") {
+  const float infinity = std::numeric_limits<float>::infinity(), nan = std::numeric_limits<float>::quiet_NaN();
+  const auto back = [](const std::vector<float>& w) {
+    std::vector<std::uint8_t> codes(w.size());
+    float scale, zero;
+    reference::quantize_affine_group(w.data(), static_cast<std::int64_t>(w.size()), codes.data(), scale, zero);
+    std::vector<float> values;
+    for (const std::uint8_t q : codes) {
+      REQUIRE(q <= 15);
+      values.push_back((static_cast<float>(q) - zero) * scale);
+    }
+    return values;
+  };
+  for (const float x : {0.0f, 1.5f, -3.25f, largest, -largest, std::numeric_limits<float>::denorm_min()})
+    CHECK(back(std::vector<float>(7, x)) == std::vector<float>(7, x));
+  for (const float x : back({0.0f, 1e-38f, -1e-38f})) CHECK(std::abs(x) <= 3e-38f);
+  for (const std::vector<float>& w : {std::vector<float>{-largest, largest, 0}, {0, largest}, {-largest, 1}}) {
+    const std::vector<float> values = back(w);
+    for (std::size_t i = 0; i < w.size(); ++i) {
+      CHECK(std::isfinite(values[i]));
+      CHECK(values[i] == Approx(w[i]).epsilon(1e-6).margin(largest / 14));
+    }
+  }
+  back({nan, 1, infinity, -infinity});
+  back({1, nan});
 }

@@ -47,6 +47,30 @@ TEST_CASE("an adapter changes the answer, and equals its merged weights", "[gene
   std::filesystem::remove_all(directory);
 }
 
+TEMPLATE_TEST_CASE("an int8 head gives nearly the logits of the head, and is in the plan", "[generate]", Compute<f32>,
+                   Compute<bf16>) {
+  using Plain = With<Small, TestType>;
+  using Int8 = With<Plain, HeadInt8>;
+  CpuDevice device(2);
+  const auto plain_weights = load_weights<Plain>(data / "model", device);
+  const auto int8_weights = load_weights<Int8>(data / "model", device);
+  Generator<Plain> plain(device, plain_weights, nullptr, {.context_length = 32});
+  Generator<Int8> int8(device, int8_weights, nullptr, {.context_length = 32});
+  const std::vector<std::int32_t> ids{3, 7, 11, 200};
+  const auto expected = plain.append(0, ids), got = int8.append(0, ids);
+  double error = 0, size = 0;
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    error += std::pow(double{static_cast<float>(got[i])} - double{static_cast<float>(expected[i])}, 2);
+    size += std::pow(double{static_cast<float>(expected[i])}, 2);
+  }
+  CHECK(error > 0);
+  CHECK(std::sqrt(error / size) < 0.02);
+  using Plan = GenerationPlan<Int8>;
+  CHECK(Plan::regions(1, 32, 32, false)[Plan::head].bytes ==
+        packed_shape(PackedFormat::int8, SmallModel::vocab_size, SmallModel::hidden_size).packed_bytes());
+  CHECK(GenerationPlan<Plain>::regions(1, 32, 32, false)[Plan::head].bytes == 0);
+}
+
 TEST_CASE("batches are of the sizes that the expert was compiled for", "[generate]") {
   using Odd = With<Small, DecodeBatches<6, 2, 3>>;
   CHECK(decode_rows<Odd>(1) == 2);

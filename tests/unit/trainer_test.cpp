@@ -122,7 +122,7 @@ TEST_CASE("DoRA with dropout computes PEFT's formula", "[trainer]") {
   const auto at = AdapterLayout<E>::at(0, Projection::q_proj);
   const float* p = trainer.parameters();
   const auto* w = static_cast<const float*>(weights.view().layers[0][Projection::q_proj].data);
-  const AdapterView<E> seeds{nullptr, nullptr, nullptr, options.dropout, options.seed, 0};
+  const AdapterView<E> seeds{.dropout = options.dropout, .seed = options.seed};
   const DropoutMask mask = detail::dropout_mask<E>(seeds, TokenView{}, 0, Projection::q_proj);
   double worst = 0;
   std::int64_t zeros = 0;
@@ -255,6 +255,7 @@ TEST_CASE("training lowers the loss under every tuning, compute type and quantis
   };
   falls(std::type_identity<Small<Compute<bf16>>>{});
   falls(std::type_identity<Small<Int8Quant>>{});
+  falls(std::type_identity<Small<Int4Affine<32>, Compute<bf16>>>{});
   falls(std::type_identity<Small<NoAdapter, FullFineTune>>{});
   falls(std::type_identity<Small<NoAdapter, FullFineTune, Muon>>{});
   falls(std::type_identity<Small<Muon>>{});

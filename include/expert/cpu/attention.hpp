@@ -3,14 +3,18 @@
 // A task takes one key head, the query heads that share it, and a tile of queries; it walks their keys in tiles with an
 // online softmax, so nothing of size (queries, keys) exists and keys outside the ranges cost nothing. Queries of one
 // tile begin their ranges at the same keys: a token's bits depend on its own query and keys only, not on what it is
-// packed with, and a key that no query of a document sees is never read on its behalf. Sums and probabilities are f32,
-// rounded to T once. Backward runs twice over the tiles: by queries for d_q, by keys for d_k and d_v, each sum in a
-// fixed order whatever the thread count. All scratch is the workspace of the thread.
+// packed with, and a key that no query of a document sees is never read on its behalf. Sums are f32, rounded to T once;
+// so are probabilities, but where bf16 is multiplied in pairs: there they and the gradients of the scores are rounded
+// before the product with the values, as PyTorch's flash attention does on the CPU. Backward runs twice over the tiles:
+// by queries for d_q, by keys for d_k and d_v, each sum in a fixed order whatever the thread count. All scratch is the
+// workspace of the thread.
 #pragma once
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <type_traits>
+#include <utility>
 
 #include "expert/cpu/device.hpp"
 #include "expert/cpu/kernels.hpp"
@@ -22,27 +26,6 @@ namespace detail {
 
 inline constexpr std::int64_t attention_rows = 126;  // (query, head) pairs of a tile: nine register tiles of 14
 inline constexpr std::int64_t attention_keys = 128;
-
-// Where a task keeps what, in the order of use. Rows are packed (see attention_kernels.inc).
-struct AttentionScratch {
-  float *queries, *d_out, *scores, *d_scores, *transposed, *panel, *sum_a, *sum_b;
-  std::int64_t floats;
-
-  AttentionScratch(float* base, std::int64_t head_dim) noexcept {
-    const std::int64_t blocks = (head_dim + gemm_k_block - 1) / gemm_k_block, tile = attention_rows * gemm_a_stride;
-    float* next = base;
-    const auto take = [&](std::int64_t n) noexcept { return std::exchange(next, next + (n + 15) / 16 * 16); };
-    panel = take(gemm_k_block * 32);
-    scores = take(tile);
-    queries = take(tile * blocks);
-    sum_a = take(attention_keys * head_dim);
-    d_scores = take(tile);
-    d_out = take(tile * blocks);
-    sum_b = take(attention_keys * head_dim);
-    transposed = take(attention_keys * gemm_a_stride);
-    floats = next - base;
-  }
-};
 
 // The arguments of the op, and which heads and tokens make a tile.
 template <class T>
@@ -99,66 +82,191 @@ struct AttentionRun {
     while (begin < end && seen(end - 1) == 0) --end;
     return {begin, end};
   }
-  // Their rows of x (stride numbers per token, head_dim per head) as packed rows.
-  template <class K, class T>
-  void pack(const T* x, std::int64_t stride, std::int64_t head_dim, float* rows_out) const noexcept {
-    for (std::int64_t r = 0; r < rows(); ++r)
-      for (std::int64_t d = 0; d < head_dim; d += gemm_k_block) {
-        const std::int64_t n = std::min(gemm_k_block, head_dim - d);
-        K::pack_copy(x + (first + r / heads) * stride + (head + r % heads) * head_dim + d, 0, 1, n,
-                     rows_out + d / gemm_k_block * rows() * gemm_a_stride + r * gemm_a_stride, gemm_a_stride, n);
-      }
+  // f(row, numbers) for their rows of x (stride numbers per token, head_dim per head).
+  template <class T, class F>
+  void for_rows(const T* x, std::int64_t stride, std::int64_t head_dim, F&& f) const noexcept {
+    for (std::int64_t r = 0; r < rows(); ++r) f(r, x + (first + r / heads) * stride + (head + r % heads) * head_dim);
   }
 };
 
+// The products of a tile of queries ("rows") with a tile of keys, in f32. Rows are packed (attention_kernels.inc).
 template <class K, class T>
-void attention_forward_run(const AttentionTiles<T>& a, const AttentionRun& run, AttentionScratch s, T* out,
-                           std::int64_t out_stride, float* lse) noexcept {
-  constexpr float infinity = std::numeric_limits<float>::infinity();
-  const std::int64_t D = a.head_dim, block = run.rows() * gemm_a_stride;
-  const T *k = a.k + run.kv * D, *v = a.v + run.kv * D;
-  float max[attention_rows], sum[attention_rows];
-  std::fill_n(max, run.rows(), -infinity);
-  std::fill_n(sum, run.rows(), 0.0f);
-  K::fill_row(run.rows() * D, 0.0f, s.sum_a);
-  run.pack<K>(a.q, a.q_stride, D, s.queries);
-  run.for_key_tiles(
-      a.keys, 0, std::numeric_limits<std::int64_t>::max(), [&](std::int64_t j, std::int64_t n, auto seen) noexcept {
-        const auto [begin, end] = run.looking(seen);
-        const std::int64_t r0 = begin * run.heads, rows = (end - begin) * run.heads;
-        K::attention_scores(rows, n, D, a.scale, s.queries + r0 * gemm_a_stride, block, k + j * a.kv_stride,
-                            a.kv_stride, s.panel, s.scores);
-        for (std::int64_t r = 0; r < rows; ++r) {
-          float* scores = s.scores + r * gemm_a_stride;
-          if (const std::int64_t visible = seen((r0 + r) / run.heads); visible > 0)
-            K::online_softmax_row(visible, n, scores, max[r0 + r], sum[r0 + r], D, s.sum_a + (r0 + r) * D);
-          else
-            K::fill_row(n, 0.0f, scores);
-        }
-        K::attention_accumulate(rows, D, n, s.scores, v + j * a.kv_stride, a.kv_stride, s.panel, s.sum_a + r0 * D, D);
-      });
-  for (std::int64_t r = 0; r < run.rows(); ++r) {
-    const std::int64_t t = run.first + r / run.heads, h = run.head + r % run.heads;
-    K::divide_row(D, s.sum_a + r * D, sum[r] > 0 ? sum[r] : 1.0f, out + t * out_stride + h * D);
-    lse[t * a.heads + h] = sum[r] > 0 ? max[r] + std::log(sum[r]) : -infinity;
+class RowProducts {
+ public:
+  using Kernels = K;
+  static constexpr std::int64_t ld = gemm_a_stride;  // of scores: they are the packed left side of the next product
+  static std::int64_t row_floats(std::int64_t head_dim) {
+    return attention_rows * gemm_a_stride * ((head_dim + gemm_k_block - 1) / gemm_k_block);
   }
+  static constexpr std::int64_t scratch_floats = gemm_k_block * 32 + attention_keys * gemm_a_stride;
+  static float* workspace(const Cpu& cpu, int thread) noexcept { return cpu.gemm_workspace(thread); }
+  static constexpr std::int64_t workspace_floats = workspace_floats_per_thread;
+
+  RowProducts(const Cpu&, int, float* scratch, std::int64_t head_dim) noexcept
+      : head_dim_(head_dim), panel_(scratch), transposed_(scratch + gemm_k_block * 32) {}
+
+  void load(const AttentionRun& run, const T* x, std::int64_t stride, float* rows) const noexcept {
+    run.for_rows(x, stride, head_dim_, [&](std::int64_t r, const T* row) noexcept {
+      for (std::int64_t d = 0; d < head_dim_; d += gemm_k_block) {
+        const std::int64_t n = std::min(gemm_k_block, head_dim_ - d);
+        K::pack_copy(row + d, 0, 1, n, rows + d / gemm_k_block * run.rows() * gemm_a_stride + r * gemm_a_stride,
+                     gemm_a_stride, n);
+      }
+    });
+  }
+  // out (m, n) = scale * rows [r0, r0 + m) . k (n, head_dim)^T
+  void scores(const AttentionRun& run, std::int64_t r0, std::int64_t m, std::int64_t n, float scale, const float* rows,
+              const T* k, std::int64_t k_stride, float* out) const noexcept {
+    K::attention_scores(m, n, head_dim_, scale, rows + r0 * gemm_a_stride, run.rows() * gemm_a_stride, k, k_stride,
+                        panel_, out);
+  }
+  // out (m, head_dim) += weights (m, n) . right (n, head_dim)
+  void add(std::int64_t m, std::int64_t n, const float* weights, const T* right, std::int64_t right_stride,
+           float* out) const noexcept {
+    K::attention_accumulate(m, head_dim_, n, weights, right, right_stride, panel_, out, head_dim_);
+  }
+  // out (n, head_dim) += weights (m, n)^T . rows [r0, r0 + m)
+  void add_transposed(const AttentionRun& run, std::int64_t r0, std::int64_t m, std::int64_t n, const float* weights,
+                      const float* rows, float* out) const noexcept {
+    K::pack_transposed(weights, gemm_a_stride, m, n, transposed_, gemm_a_stride, m);
+    for (std::int64_t d = 0; d < head_dim_; d += gemm_k_block)
+      K::attention_accumulate(n, std::min(gemm_k_block, head_dim_ - d), m, transposed_,
+                              rows + d / gemm_k_block * run.rows() * gemm_a_stride + r0 * gemm_a_stride, gemm_a_stride,
+                              panel_, out + d, head_dim_);
+  }
+
+ private:
+  std::int64_t head_dim_;
+  float *panel_, *transposed_;
+};
+
+// The same in pairs of bf16, with sums in f32. Rows are (rows, head_dim) of bf16; weights are rounded for the product.
+template <class K>
+class PairProducts {
+ public:
+  using Kernels = K;
+  static constexpr std::int64_t ld = attention_keys;
+  static std::int64_t row_floats(std::int64_t head_dim) { return attention_rows * head_dim / 2; }
+  static constexpr std::int64_t scratch_floats = attention_rows * attention_keys / 2;
+  static float* workspace(const Cpu& cpu, int thread) noexcept { return cpu.op_workspace(thread); }
+  static constexpr std::int64_t workspace_floats = op_workspace_floats;
+
+  PairProducts(const Cpu& cpu, int thread, float* scratch, std::int64_t head_dim) noexcept
+      : head_dim_(head_dim), weights_(reinterpret_cast<bf16*>(scratch)), gemm_(cpu.gemm_workspace(thread)) {}
+
+  void load(const AttentionRun& run, const bf16* x, std::int64_t stride, float* rows) const noexcept {
+    run.for_rows(x, stride, head_dim_, [&](std::int64_t r, const bf16* row) noexcept {
+      std::copy_n(row, head_dim_, numbers(rows) + r * head_dim_);
+    });
+  }
+  void scores(const AttentionRun&, std::int64_t r0, std::int64_t m, std::int64_t n, float scale, float* rows,
+              const bf16* k, std::int64_t k_stride, float* out) const noexcept {
+    multiply(false, m, n, head_dim_, scale, numbers(rows) + r0 * head_dim_, head_dim_, {k, k_stride, true}, 0, out, ld);
+  }
+  void add(std::int64_t m, std::int64_t n, const float* weights, const bf16* right, std::int64_t right_stride,
+           float* out) const noexcept {
+    round(m, n, weights);
+    multiply(false, m, head_dim_, n, 1, weights_, ld, {right, right_stride, false}, 1, out, head_dim_);
+  }
+  void add_transposed(const AttentionRun&, std::int64_t r0, std::int64_t m, std::int64_t n, const float* weights,
+                      float* rows, float* out) const noexcept {
+    round(m, n, weights);
+    multiply(true, n, head_dim_, m, 1, weights_, ld, {numbers(rows) + r0 * head_dim_, head_dim_, false}, 1, out,
+             head_dim_);
+  }
+
+ private:
+  static bf16* numbers(float* rows) noexcept { return reinterpret_cast<bf16*>(rows); }
+  void round(std::int64_t m, std::int64_t n, const float* weights) const noexcept {
+    for (std::int64_t r = 0; r < m; ++r) K::convert_row(n, weights + r * ld, weights_ + r * ld);
+  }
+  void multiply(bool ta, std::int64_t m, std::int64_t n, std::int64_t k, float alpha, const bf16* a, std::int64_t lda,
+                const DenseSource<bf16>& b, float beta, float* c, std::int64_t ldc) const noexcept {
+    K::template pair_gemm<typename K::Product>(ta, m, n, k, alpha, a, lda, b, beta, c, ldc, gemm_);
+  }
+
+  std::int64_t head_dim_;
+  bf16* weights_;
+  float* gemm_;
+};
+
+// Calls f(std::type_identity<Products>{}) with those of T on an instruction set.
+template <class T, class F>
+void with_attention_products(Isa set, F&& f) noexcept {
+  if constexpr (std::is_same_v<T, bf16>)
+    if (with_pair_kernels(set,
+                          [&](auto kernels) noexcept { f(std::type_identity<PairProducts<decltype(kernels)>>{}); }))
+      return;
+  with_kernels(set, [&](auto kernels) noexcept { f(std::type_identity<RowProducts<decltype(kernels), T>>{}); });
 }
 
-// What both backward passes need of a tile: s.scores becomes p, s.d_scores the gradient of the scores, for `rows` rows
-// from r0.
-template <class K, class T, class Seen>
-void attention_gradient_tile(const AttentionTiles<T>& a, const AttentionRun& run, const AttentionScratch& s,
-                             const float* lse, const float* delta, std::int64_t j, std::int64_t n, std::int64_t r0,
-                             std::int64_t rows, const Seen& seen) noexcept {
-  const std::int64_t D = a.head_dim, block = run.rows() * gemm_a_stride, at = j * a.kv_stride + run.kv * D;
-  K::attention_scores(rows, n, D, a.scale, s.queries + r0 * gemm_a_stride, block, a.k + at, a.kv_stride, s.panel,
-                      s.scores);
-  K::attention_scores(rows, n, D, 1.0f, s.d_out + r0 * gemm_a_stride, block, a.v + at, a.kv_stride, s.panel,
-                      s.d_scores);
-  for (std::int64_t r = 0; r < rows; ++r)
-    K::attention_gradient_row(seen((r0 + r) / run.heads), n, lse[r0 + r], delta[r0 + r], a.scale,
-                              s.scores + r * gemm_a_stride, s.d_scores + r * gemm_a_stride);
-}
+// Where a task keeps what, in the order of use.
+template <class Products>
+struct AttentionScratch {
+  float *products, *scores, *queries, *sum_a, *d_scores, *d_out, *sum_b;
+  std::int64_t floats;
+
+  AttentionScratch(float* base, std::int64_t head_dim) noexcept {
+    constexpr std::int64_t tile = attention_rows * Products::ld;
+    float* next = base;
+    const auto take = [&](std::int64_t n) noexcept { return std::exchange(next, next + (n + 15) / 16 * 16); };
+    products = take(Products::scratch_floats);
+    scores = take(tile);
+    queries = take(Products::row_floats(head_dim));
+    sum_a = take(attention_keys * head_dim);
+    d_scores = take(tile);
+    d_out = take(Products::row_floats(head_dim));
+    sum_b = take(attention_keys * head_dim);
+    floats = next - base;
+  }
+};
+
+// One thread's work on tiles.
+template <class Products, class T>
+struct AttentionTask {
+  using K = typename Products::Kernels;
+  const AttentionTiles<T>& a;
+  AttentionScratch<Products> s;
+  Products products;
+
+  AttentionTask(const AttentionTiles<T>& tiles, const Cpu& cpu, int thread) noexcept
+      : a(tiles),
+        s(Products::workspace(cpu, thread), tiles.head_dim),
+        products(cpu, thread, s.products, tiles.head_dim) {}
+
+  const T* key_rows(const T* x, const AttentionRun& run, std::int64_t j) const noexcept {
+    return x + j * a.kv_stride + run.kv * a.head_dim;
+  }
+
+  void forward(const AttentionRun& run, T* out, std::int64_t out_stride, float* lse) const noexcept {
+    constexpr float infinity = std::numeric_limits<float>::infinity();
+    const std::int64_t D = a.head_dim;
+    float max[attention_rows], sum[attention_rows];
+    std::fill_n(max, run.rows(), -infinity);
+    std::fill_n(sum, run.rows(), 0.0f);
+    K::fill_row(run.rows() * D, 0.0f, s.sum_a);
+    products.load(run, a.q, a.q_stride, s.queries);
+    run.for_key_tiles(
+        a.keys, 0, std::numeric_limits<std::int64_t>::max(), [&](std::int64_t j, std::int64_t n, auto seen) noexcept {
+          const auto [begin, end] = run.looking(seen);
+          const std::int64_t r0 = begin * run.heads, rows = (end - begin) * run.heads;
+          products.scores(run, r0, rows, n, a.scale, s.queries, key_rows(a.k, run, j), a.kv_stride, s.scores);
+          for (std::int64_t r = 0; r < rows; ++r) {
+            float* scores = s.scores + r * Products::ld;
+            if (const std::int64_t visible = seen((r0 + r) / run.heads); visible > 0)
+              K::online_softmax_row(visible, n, scores, max[r0 + r], sum[r0 + r], D, s.sum_a + (r0 + r) * D);
+            else
+              K::fill_row(n, 0.0f, scores);
+          }
+          products.add(rows, n, s.scores, key_rows(a.v, run, j), a.kv_stride, s.sum_a + r0 * D);
+        });
+    for (std::int64_t r = 0; r < run.rows(); ++r) {
+      const std::int64_t t = run.first + r / run.heads, h = run.head + r % run.heads;
+      K::divide_row(D, s.sum_a + r * D, sum[r] > 0 ? sum[r] : 1.0f, out + t * out_stride + h * D);
+      lse[t * a.heads + h] = sum[r] > 0 ? max[r] + std::log(sum[r]) : -infinity;
+    }
+  }
+};
 
 // out (T, heads * head_dim), d_out and lse of the forward pass.
 template <class T>
@@ -166,86 +274,93 @@ struct AttentionGradients {
   const T *out, *d_out;
   std::int64_t out_stride, d_out_stride;
   const float* lse;
+};
 
-  // Packs the queries and d_out of a run, and takes its lse and delta = d_out . out, by row.
-  template <class K>
-  void prepare(const AttentionTiles<T>& a, const AttentionRun& run, const AttentionScratch& s, float* lse_rows,
-               float* delta) const noexcept {
-    run.pack<K>(a.q, a.q_stride, a.head_dim, s.queries);
-    run.pack<K>(d_out, d_out_stride, a.head_dim, s.d_out);
+template <class Products, class T>
+struct AttentionBackwardTask : AttentionTask<Products, T> {
+  using typename AttentionTask<Products, T>::K;
+  using AttentionTask<Products, T>::a, AttentionTask<Products, T>::s, AttentionTask<Products, T>::products;
+  using AttentionTask<Products, T>::key_rows;
+  const AttentionGradients<T>& g;
+  float lse[attention_rows], delta[attention_rows];  // of the run's rows; delta = d_out . out
+
+  AttentionBackwardTask(const AttentionTiles<T>& tiles, const AttentionGradients<T>& gradients, const Cpu& cpu,
+                        int thread) noexcept
+      : AttentionTask<Products, T>(tiles, cpu, thread), g(gradients) {}
+
+  void begin(const AttentionRun& run) noexcept {
+    products.load(run, a.q, a.q_stride, s.queries);
+    products.load(run, g.d_out, g.d_out_stride, s.d_out);
     for (std::int64_t r = 0; r < run.rows(); ++r) {
       const std::int64_t t = run.first + r / run.heads, h = run.head + r % run.heads;
-      lse_rows[r] = lse[t * a.heads + h];
-      delta[r] = K::dot(a.head_dim, d_out + t * d_out_stride + h * a.head_dim, out + t * out_stride + h * a.head_dim);
+      lse[r] = g.lse[t * a.heads + h];
+      delta[r] =
+          K::dot(a.head_dim, g.d_out + t * g.d_out_stride + h * a.head_dim, g.out + t * g.out_stride + h * a.head_dim);
     }
+  }
+  // s.scores becomes p, s.d_scores the gradient of the scores, for `rows` rows from r0.
+  template <class Seen>
+  void tile(const AttentionRun& run, std::int64_t j, std::int64_t n, std::int64_t r0, std::int64_t rows,
+            const Seen& seen) const noexcept {
+    products.scores(run, r0, rows, n, a.scale, s.queries, key_rows(a.k, run, j), a.kv_stride, s.scores);
+    products.scores(run, r0, rows, n, 1.0f, s.d_out, key_rows(a.v, run, j), a.kv_stride, s.d_scores);
+    for (std::int64_t r = 0; r < rows; ++r)
+      K::attention_gradient_row(seen((r0 + r) / run.heads), n, lse[r0 + r], delta[r0 + r], a.scale,
+                                s.scores + r * Products::ld, s.d_scores + r * Products::ld);
+  }
+
+  void queries(const AttentionRun& run, T* d_q, std::int64_t d_q_stride) noexcept {
+    const std::int64_t D = a.head_dim;
+    begin(run);
+    K::fill_row(run.rows() * D, 0.0f, s.sum_a);
+    run.for_key_tiles(a.keys, 0, std::numeric_limits<std::int64_t>::max(),
+                      [&](std::int64_t j, std::int64_t n, auto seen) noexcept {
+                        const auto [first, end] = run.looking(seen);
+                        const std::int64_t r0 = first * run.heads, rows = (end - first) * run.heads;
+                        tile(run, j, n, r0, rows, seen);
+                        products.add(rows, n, s.d_scores, key_rows(a.k, run, j), a.kv_stride, s.sum_a + r0 * D);
+                      });
+    for (std::int64_t r = 0; r < run.rows(); ++r)
+      K::divide_row(D, s.sum_a + r * D, 1.0f,
+                    d_q + (run.first + r / run.heads) * d_q_stride + (run.head + r % run.heads) * D);
+  }
+
+  // Adds to d_k (s.sum_a) and d_v (s.sum_b) of the keys [low, high) what one run contributes.
+  void keys(const AttentionRun& run, std::int64_t low, std::int64_t high) noexcept {
+    const std::int64_t D = a.head_dim;
+    bool begun = false;
+    run.for_key_tiles(a.keys, low, high, [&](std::int64_t j, std::int64_t n, auto seen) noexcept {
+      const auto [first, end] = run.looking(seen);
+      if (first == end) return;
+      if (!std::exchange(begun, true)) begin(run);
+      const std::int64_t r0 = first * run.heads, rows = (end - first) * run.heads;
+      tile(run, j, n, r0, rows, seen);
+      products.add_transposed(run, r0, rows, n, s.scores, s.d_out, s.sum_b + (j - low) * D);
+      products.add_transposed(run, r0, rows, n, s.d_scores, s.queries, s.sum_a + (j - low) * D);
+    });
   }
 };
 
-template <class K, class T>
-void attention_backward_queries(const AttentionTiles<T>& a, const AttentionGradients<T>& g, const AttentionRun& run,
-                                AttentionScratch s, T* d_q, std::int64_t d_q_stride) noexcept {
-  const std::int64_t D = a.head_dim;
-  float lse[attention_rows], delta[attention_rows];
-  g.template prepare<K>(a, run, s, lse, delta);
-  K::fill_row(run.rows() * D, 0.0f, s.sum_a);
-  run.for_key_tiles(a.keys, 0, std::numeric_limits<std::int64_t>::max(),
-                    [&](std::int64_t j, std::int64_t n, auto seen) noexcept {
-                      const auto [begin, end] = run.looking(seen);
-                      const std::int64_t r0 = begin * run.heads, rows = (end - begin) * run.heads;
-                      attention_gradient_tile<K>(a, run, s, lse, delta, j, n, r0, rows, seen);
-                      K::attention_accumulate(rows, D, n, s.d_scores, a.k + j * a.kv_stride + run.kv * D, a.kv_stride,
-                                              s.panel, s.sum_a + r0 * D, D);
-                    });
-  for (std::int64_t r = 0; r < run.rows(); ++r)
-    K::divide_row(D, s.sum_a + r * D, 1.0f,
-                  d_q + (run.first + r / run.heads) * d_q_stride + (run.head + r % run.heads) * D);
-}
-
-// Adds to d_k (s.sum_a) and d_v (s.sum_b) of the keys [low, high) what one run contributes.
-template <class K, class T>
-void attention_backward_keys(const AttentionTiles<T>& a, const AttentionGradients<T>& g, const AttentionRun& run,
-                             const AttentionScratch& s, std::int64_t low, std::int64_t high) noexcept {
-  const std::int64_t D = a.head_dim;
-  float lse[attention_rows], delta[attention_rows];
-  bool prepared = false;
-  run.for_key_tiles(a.keys, low, high, [&](std::int64_t j, std::int64_t n, auto seen) noexcept {
-    const auto [begin, end] = run.looking(seen);
-    if (begin == end) return;
-    if (!std::exchange(prepared, true)) g.template prepare<K>(a, run, s, lse, delta);
-    const std::int64_t r0 = begin * run.heads, rows = (end - begin) * run.heads;
-    attention_gradient_tile<K>(a, run, s, lse, delta, j, n, r0, rows, seen);
-    const auto add = [&](const float* weights, const float* packed, float* sum) noexcept {
-      K::pack_transposed(weights, gemm_a_stride, rows, n, s.transposed, gemm_a_stride, rows);
-      for (std::int64_t d = 0; d < D; d += gemm_k_block)
-        K::attention_accumulate(n, std::min(gemm_k_block, D - d), rows, s.transposed,
-                                packed + d / gemm_k_block * run.rows() * gemm_a_stride + r0 * gemm_a_stride,
-                                gemm_a_stride, s.panel, sum + (j - low) * D + d, D);
-    };
-    add(s.scores, s.d_out, s.sum_b);
-    add(s.d_scores, s.queries, s.sum_a);
-  });
-}
-
-// f(task, workspace) for every task, dealt out in turn: later tiles of a document have more keys to look at.
+// f(task, thread) for every task, dealt out in turn: later tiles of a document have more keys to look at.
 template <class F>
 void deal_out(Cpu& cpu, std::int64_t tasks, F&& f) noexcept {
   const std::int64_t hands = std::min<std::int64_t>(cpu.pool->size(), tasks);
   cpu.pool->parallel_for(hands, [&](std::int64_t hand, int thread) noexcept {
-    for (std::int64_t i = hand; i < tasks; i += hands) f(i, cpu.gemm_workspace(thread));
+    for (std::int64_t i = hand; i < tasks; i += hands) f(i, thread);
   });
 }
 
-// f(run, workspace) for every run of every group of heads.
+// f(run, thread) for every run of every group of heads.
 template <class T, class F>
 void attention_over_queries(Cpu& cpu, const AttentionTiles<T>& a, F&& f) noexcept {
-  deal_out(cpu, a.kv_heads * a.head_blocks() * a.token_tiles(), [&](std::int64_t task, float* workspace) noexcept {
+  deal_out(cpu, a.kv_heads * a.head_blocks() * a.token_tiles(), [&](std::int64_t task, int thread) noexcept {
     const std::int64_t heads_before = task / a.token_tiles(), kv = heads_before / a.head_blocks();
     const std::int64_t skip = heads_before % a.head_blocks() * a.head_block();
     const std::int64_t begin = task % a.token_tiles() * a.token_block(),
                        end = std::min(a.queries, begin + a.token_block());
     for (std::int64_t t = begin, n = 0; t < end; t += n) {
       n = a.run(t, end);
-      f(AttentionRun{t, n, kv * a.group() + skip, std::min(a.head_block(), a.group() - skip), kv}, workspace);
+      f(AttentionRun{t, n, kv * a.group() + skip, std::min(a.head_block(), a.group() - skip), kv}, thread);
     }
   });
 }
@@ -260,9 +375,9 @@ void attention_forward(Cpu& cpu, std::int64_t queries, std::int64_t heads, std::
                        float scale, const T* q, std::int64_t q_stride, const T* k, const T* v, std::int64_t kv_stride,
                        const KeyRanges* keys, T* out, std::int64_t out_stride, float* lse) noexcept {
   const detail::AttentionTiles<T> tiles{queries, heads, kv_heads, head_dim, scale, q, k, v, q_stride, kv_stride, keys};
-  with_kernels(cpu.isa, [&](auto kernels) noexcept {
-    detail::attention_over_queries(cpu, tiles, [&](const detail::AttentionRun& run, float* workspace) noexcept {
-      detail::attention_forward_run<decltype(kernels)>(tiles, run, {workspace, head_dim}, out, out_stride, lse);
+  detail::with_attention_products<T>(cpu.isa, [&]<class Products>(std::type_identity<Products>) noexcept {
+    detail::attention_over_queries(cpu, tiles, [&](const detail::AttentionRun& run, int thread) noexcept {
+      detail::AttentionTask<Products, T>(tiles, cpu, thread).forward(run, out, out_stride, lse);
     });
   });
 }
@@ -276,28 +391,28 @@ void attention_backward(Cpu& cpu, std::int64_t queries, std::int64_t keys_count,
                         std::int64_t d_q_stride, T* d_k, T* d_v, std::int64_t d_kv_stride) noexcept {
   const detail::AttentionTiles<T> tiles{queries, heads, kv_heads, head_dim, scale, q, k, v, q_stride, kv_stride, keys};
   const detail::AttentionGradients<T> gradients{out, d_out, out_stride, d_out_stride, lse};
-  with_kernels(cpu.isa, [&](auto kernels) noexcept {
-    using K = decltype(kernels);
-    detail::attention_over_queries(cpu, tiles, [&](const detail::AttentionRun& run, float* workspace) noexcept {
-      detail::attention_backward_queries<K>(tiles, gradients, run, {workspace, head_dim}, d_q, d_q_stride);
+  detail::with_attention_products<T>(cpu.isa, [&]<class Products>(std::type_identity<Products>) noexcept {
+    using Task = detail::AttentionBackwardTask<Products, T>;
+    detail::attention_over_queries(cpu, tiles, [&](const detail::AttentionRun& run, int thread) noexcept {
+      Task(tiles, gradients, cpu, thread).queries(run, d_q, d_q_stride);
     });
     const std::int64_t key_tiles = (keys_count + detail::attention_keys - 1) / detail::attention_keys;
-    detail::deal_out(cpu, kv_heads * key_tiles, [&](std::int64_t task, float* workspace) noexcept {
-      const std::int64_t kv = task / key_tiles, low = task % key_tiles * detail::attention_keys;
+    detail::deal_out(cpu, kv_heads * key_tiles, [&](std::int64_t index, int thread) noexcept {
+      using K = typename Products::Kernels;
+      const std::int64_t kv = index / key_tiles, low = index % key_tiles * detail::attention_keys;
       const std::int64_t count = std::min(detail::attention_keys, keys_count - low);
-      const detail::AttentionScratch s(workspace, head_dim);
-      K::fill_row(count * head_dim, 0.0f, s.sum_a);
-      K::fill_row(count * head_dim, 0.0f, s.sum_b);
+      Task task(tiles, gradients, cpu, thread);
+      K::fill_row(count * head_dim, 0.0f, task.s.sum_a);
+      K::fill_row(count * head_dim, 0.0f, task.s.sum_b);
       for (std::int64_t t = 0, n = 0; t < queries; t += n) {
         n = tiles.run(t, queries);
         for (std::int64_t h = 0; h < tiles.group(); h += tiles.head_block())
-          detail::attention_backward_keys<K>(
-              tiles, gradients, {t, n, kv * tiles.group() + h, std::min(tiles.head_block(), tiles.group() - h), kv}, s,
-              low, low + count);
+          task.keys({t, n, kv * tiles.group() + h, std::min(tiles.head_block(), tiles.group() - h), kv}, low,
+                    low + count);
       }
       for (std::int64_t j = 0; j < count; ++j) {
-        K::divide_row(head_dim, s.sum_a + j * head_dim, 1.0f, d_k + (low + j) * d_kv_stride + kv * head_dim);
-        K::divide_row(head_dim, s.sum_b + j * head_dim, 1.0f, d_v + (low + j) * d_kv_stride + kv * head_dim);
+        K::divide_row(head_dim, task.s.sum_a + j * head_dim, 1.0f, d_k + (low + j) * d_kv_stride + kv * head_dim);
+        K::divide_row(head_dim, task.s.sum_b + j * head_dim, 1.0f, d_v + (low + j) * d_kv_stride + kv * head_dim);
       }
     });
   });

@@ -12,6 +12,7 @@
 #include "expert/core/dtype.hpp"
 #include "expert/cpu/isa.hpp"
 #include "expert/cpu/tiles.hpp"
+#include "expert/ops/adamw.hpp"
 #include "expert/ops/packed.hpp"
 
 namespace expert {

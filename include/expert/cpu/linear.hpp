@@ -77,12 +77,19 @@ void linear_backward_weight(Cpu& cpu, std::int64_t rows, std::int64_t out, std::
   gemm(cpu, Trans::yes, Trans::no, out, in, rows, 1.0f, d_y, out, x, in, 1.0f, d_w, in);
 }
 
-// rank_rows (rows, r) = x A^T;  y += s rank_rows B^T
+// rank_rows (rows, r) = x A^T;  y += s rank_rows B^T. b: (out, r), or (r, out) where `by_rank` is set. Few rows of bf16
+// by rank are computed as linear_forward computes few rows.
 template <class T>
 void low_rank_forward(Cpu& cpu, std::int64_t rows, std::int64_t out, std::int64_t in, std::int64_t r, float s,
-                      const T* x, const T* a, const T* b, T* rank_rows, T* y) noexcept {
+                      const T* x, const T* a, const T* b, bool by_rank, T* rank_rows, T* y) noexcept {
+  if constexpr (std::is_same_v<T, bf16>)
+    if (by_rank && rows <= gemv_rows && in <= gemm_workspace_floats / 9) {
+      dense_gemv(cpu, rows, r, in, a, x, rank_rows);
+      return add_ranks(cpu, rows, out, r, s, rank_rows, b, y);
+    }
   gemm(cpu, Trans::no, Trans::yes, rows, r, in, 1.0f, x, in, a, in, 0.0f, rank_rows, r);
-  gemm(cpu, Trans::no, Trans::yes, rows, out, r, s, rank_rows, r, b, r, 1.0f, y, out);
+  gemm(cpu, Trans::no, by_rank ? Trans::no : Trans::yes, rows, out, r, s, rank_rows, r, b, by_rank ? out : r, 1.0f, y,
+       out);
 }
 
 // d_rank (rows, r) = s d_y B;  d_a += d_rank^T x;  d_b += s d_y^T rank_rows.

@@ -6,11 +6,8 @@
 
 #include "expert/core/config.hpp"
 #include "expert/cpu/device.hpp"
-#include "expert/ops/dora.hpp"
 #include "expert/ops/dropout.hpp"
 #include "expert/ops/embedding.hpp"
-#include "expert/ops/qk_norm_rope.hpp"
-#include "expert/ops/residual.hpp"
 #include "expert/ops/rms_norm.hpp"
 
 namespace expert {
@@ -23,59 +20,6 @@ void parallel_pieces(Cpu& cpu, std::int64_t n, std::int64_t piece, F&& f) noexce
                          [&](std::int64_t i, int) noexcept { f(i * piece, std::min(piece, n - i * piece)); });
 }
 inline constexpr std::int64_t row_piece = 16, column_piece = 64;
-
-template <class T>
-void qk_norm_rope_forward(Cpu& cpu, std::int64_t tokens, std::int64_t heads, std::int64_t head_dim, float eps,
-                          const T* z, const float* c, const T* weight, RopeTable table, const std::int32_t* positions,
-                          T* out, std::int64_t out_stride, const std::int32_t* out_rows, float* rstd) noexcept {
-  parallel_pieces(cpu, tokens, row_piece, [&](std::int64_t first, std::int64_t count) {
-    reference::qk_norm_rope_forward(count, heads, head_dim, eps, z + first * heads * head_dim, c, weight, table,
-                                    positions + first, out_rows != nullptr ? out : out + first * out_stride, out_stride,
-                                    out_rows != nullptr ? out_rows + first : nullptr, rstd + first * heads);
-  });
-}
-
-// partials: room for the gradient of `weight`, one row of head_dim per norm_chunk rows of tokens; null when it is
-// frozen.
-template <class T>
-void qk_norm_rope_backward(Cpu& cpu, std::int64_t tokens, std::int64_t heads, std::int64_t head_dim, const T* z,
-                           const float* c, const T* weight, RopeTable table, const std::int32_t* positions,
-                           const float* rstd, T* d_out, float* d_weight, float* partials, std::int64_t chunk) noexcept {
-  const std::int64_t width = heads * head_dim, piece = d_weight != nullptr ? chunk : row_piece;
-  parallel_pieces(cpu, tokens, piece, [&](std::int64_t first, std::int64_t count) {
-    float* partial = d_weight != nullptr ? partials + first / chunk * head_dim : nullptr;
-    if (partial != nullptr) std::fill_n(partial, head_dim, 0.0f);
-    reference::qk_norm_rope_backward(count, heads, head_dim, z + first * width, c, weight, table, positions + first,
-                                     rstd + first * heads, d_out + first * width, partial);
-  });
-  for (std::int64_t i = 0; d_weight != nullptr && i * chunk < tokens; ++i)
-    for (std::int64_t d = 0; d < head_dim; ++d) d_weight[d] += partials[i * head_dim + d];
-}
-
-template <class T>
-void residual_add(Cpu& cpu, std::int64_t rows, std::int64_t cols, const T* x, const T* z, const float* c,
-                  T* out) noexcept {
-  parallel_pieces(cpu, rows, row_piece, [&](std::int64_t first, std::int64_t count) {
-    reference::residual_add(count, cols, x + first * cols, z + first * cols, c, out + first * cols);
-  });
-}
-
-template <class T>
-void scale_columns(Cpu& cpu, std::int64_t rows, std::int64_t cols, const T* z, const float* c, T* out,
-                   std::int64_t out_stride, const std::int32_t* out_rows) noexcept {
-  parallel_pieces(cpu, rows, row_piece, [&](std::int64_t first, std::int64_t count) {
-    reference::scale_columns(count, cols, z + first * cols, c, out_rows != nullptr ? out : out + first * out_stride,
-                             out_stride, out_rows != nullptr ? out_rows + first : nullptr);
-  });
-}
-
-template <class T>
-void dora_backward(Cpu& cpu, std::int64_t rows, std::int64_t cols, const T* z, const float* c, const float* norm,
-                   const T* d_y, T* d_z, float* d_magnitude) noexcept {
-  parallel_pieces(cpu, cols, column_piece, [&](std::int64_t j, std::int64_t count) {
-    reference::dora_backward(rows, count, cols, z + j, c + j, norm + j, d_y + j, d_z + j, d_magnitude + j);
-  });
-}
 
 template <class W, class T>
 void embedding_forward(Cpu& cpu, std::int64_t rows, std::int64_t cols, const std::int32_t* ids, const W* weight,

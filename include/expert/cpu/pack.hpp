@@ -13,16 +13,16 @@ inline namespace v0 {
 
 namespace detail {
 
-// f(strip, codes of the strip, scales, zeros) for every strip, its codes zeroed before.
+// f(strip, codes of the strip, scales, zeros, thread) for every strip, its codes zeroed before.
 template <class F>
 void over_strips(Cpu& cpu, const PackedMatrix& m, std::byte* memory, F&& f) noexcept {
   float* scales = reinterpret_cast<float*>(memory + m.code_bytes());
   float* zeros = scales + aligned(m.scale_count() * std::int64_t{sizeof(float)}) / std::int64_t{sizeof(float)};
   const std::int64_t per_strip = m.groups() * PackedMatrix::strip_columns;
-  cpu.pool->parallel_for(m.strips(), [&](std::int64_t s, int) noexcept {
+  cpu.pool->parallel_for(m.strips(), [&](std::int64_t s, int thread) noexcept {
     std::byte* codes = memory + s * m.strip_bytes();
     std::fill_n(codes, m.strip_bytes(), std::byte{0});
-    f(s, codes, scales + s * per_strip, zeros + s * per_strip);
+    f(s, codes, scales + s * per_strip, zeros + s * per_strip, thread);
   });
 }
 
@@ -65,7 +65,7 @@ void pack_scales(const PackedMatrix& m, std::int64_t s, float* to, F&& scale_of)
 // quantize_scales leave them.
 inline void pack_nf4(Cpu& cpu, const PackedMatrix& m, const std::uint8_t* packed, const BlockScales& block_scales,
                      std::int64_t block_size, std::byte* memory) noexcept {
-  detail::over_strips(cpu, m, memory, [&](std::int64_t s, std::byte* codes, float* scales, float*) noexcept {
+  detail::over_strips(cpu, m, memory, [&](std::int64_t s, std::byte* codes, float* scales, float*, int) noexcept {
     for (std::int64_t i = 0; i < std::min<std::int64_t>(16, m.out - s * 16); ++i)
       detail::pack_nibbles(packed, s * 16 + i, m.in, i, codes);
     detail::pack_scales(m, s, scales, [&](std::int64_t n, std::int64_t g) {
@@ -74,35 +74,51 @@ inline void pack_nf4(Cpu& cpu, const PackedMatrix& m, const std::uint8_t* packed
   });
 }
 
-// m from packed_shape(int4_affine, out, in, group). packed: (out, in) codes, the high nibble first through the
-// flattened matrix; row_scales, row_zeros: (out, ceil(in / group)).
-inline void pack_int4_affine(Cpu& cpu, const PackedMatrix& m, const std::uint8_t* packed, const float* row_scales,
-                             const float* row_zeros, std::int64_t group, std::byte* memory) noexcept {
-  const std::int64_t row_groups = (m.in + group - 1) / group;
-  detail::over_strips(cpu, m, memory, [&](std::int64_t s, std::byte* codes, float* scales, float* zeros) noexcept {
-    for (std::int64_t i = 0; i < std::min<std::int64_t>(16, m.out - s * 16); ++i)
-      detail::pack_nibbles(packed, s * 16 + i, m.in, i, codes);
-    const auto at = [&](std::int64_t n, std::int64_t g) { return n * row_groups + (g << m.group_shift) / group; };
-    detail::pack_scales(m, s, scales, [&](std::int64_t n, std::int64_t g) { return row_scales[at(n, g)]; });
-    detail::pack_scales(m, s, zeros, [&](std::int64_t n, std::int64_t g) { return row_zeros[at(n, g)]; });
-  });
+// m from packed_shape(int4_affine, out, in, group). group_of(n, first, codes, scale, zero, thread): codes, one a byte,
+// scale and zero of the group of row n that begins at `first`, as quantize_affine_group leaves them. group: at most
+// op_workspace_floats, or a row.
+template <class GroupOf>
+void pack_int4_affine(Cpu& cpu, const PackedMatrix& m, std::int64_t group, GroupOf&& group_of,
+                      std::byte* memory) noexcept {
+  detail::over_strips(
+      cpu, m, memory, [&](std::int64_t s, std::byte* codes, float* scales, float* zeros, int thread) noexcept {
+        auto* one_a_byte = reinterpret_cast<std::uint8_t*>(cpu.gemm_workspace(thread));
+        std::fill_n(scales, m.groups() * 16, 0.0f);
+        std::fill_n(zeros, m.groups() * 16, 0.0f);
+        for (std::int64_t i = 0; i < std::min<std::int64_t>(16, m.out - s * 16); ++i)
+          for (std::int64_t first = 0; first < m.in; first += group) {
+            const std::int64_t end = std::min(first + group, m.in);
+            float scale, zero;
+            group_of(s * 16 + i, first, one_a_byte, scale, zero, thread);
+            for (std::int64_t k = first; k < end; ++k)
+              codes[k / 8 * 64 + 4 * i + k % 8 / 2] |= static_cast<std::byte>(one_a_byte[k - first] << (k % 2 * 4));
+            // A group of the matrix may be several of the packed one, which has powers of two.
+            for (std::int64_t g = first >> m.group_shift; g << m.group_shift < end; ++g) {
+              scales[g * 16 + i] = scale;
+              zeros[g * 16 + i] = zero;
+            }
+          }
+      });
 }
 
-// m from packed_shape(int8, out, in). codes: (out, in), row_absmax: (out), as quantize_int8_row leaves them.
-inline void pack_int8(Cpu& cpu, const PackedMatrix& m, const std::int8_t* row_codes, const float* row_absmax,
-                      std::byte* memory) noexcept {
-  detail::over_strips(cpu, m, memory, [&](std::int64_t s, std::byte* codes, float* scales, float*) noexcept {
-    for (std::int64_t i = 0; i < std::min<std::int64_t>(16, m.out - s * 16); ++i)
-      for (std::int64_t k = 0; k < m.in; ++k)
-        codes[16 * k + i] = static_cast<std::byte>(row_codes[(s * 16 + i) * m.in + k]);
-    detail::pack_scales(m, s, scales, [&](std::int64_t n, std::int64_t) { return row_absmax[n]; });
-  });
+// m from packed_shape(int8, out, in). row_of(n, absmax, thread) -> the codes (in) of row n, as quantize_int8_row leaves
+// them, valid until that thread's next call.
+template <class RowOf>
+void pack_int8(Cpu& cpu, const PackedMatrix& m, RowOf&& row_of, std::byte* memory) noexcept {
+  detail::over_strips(cpu, m, memory,
+                      [&](std::int64_t s, std::byte* codes, float* scales, float*, int thread) noexcept {
+                        std::fill_n(scales, 16, 0.0f);
+                        for (std::int64_t i = 0; i < std::min<std::int64_t>(16, m.out - s * 16); ++i) {
+                          const std::int8_t* row = row_of(s * 16 + i, scales[i], thread);
+                          for (std::int64_t k = 0; k < m.in; ++k) codes[16 * k + i] = static_cast<std::byte>(row[k]);
+                        }
+                      });
 }
 
 // m from packed_shape(bf16, out, in). w: (out, in) at any alignment.
 inline void pack_bf16(Cpu& cpu, const PackedMatrix& m, const void* w, std::byte* memory) noexcept {
   const auto* rows = static_cast<const std::byte*>(w);
-  detail::over_strips(cpu, m, memory, [&](std::int64_t s, std::byte* codes, float*, float*) noexcept {
+  detail::over_strips(cpu, m, memory, [&](std::int64_t s, std::byte* codes, float*, float*, int) noexcept {
     for (std::int64_t i = 0; i < std::min<std::int64_t>(16, m.out - s * 16); ++i) {
       const std::byte* row = rows + (s * 16 + i) * m.in * 2;
       for (std::int64_t k = 0; k < m.in; k += 2) std::memcpy(codes + 32 * k + 4 * i, row + 2 * k, k + 1 < m.in ? 4 : 2);

@@ -18,7 +18,12 @@ namespace detail {
 
 // x (rows, k) as f32, transposed: (a multiple of 8, gemv_padded(rows)), zeros where there is nothing.
 template <class T>
-void widen_rows(std::int64_t rows, std::int64_t k, const T* x, std::int64_t ldx, float* out) noexcept {
+void widen_rows(Cpu& cpu, std::int64_t rows, std::int64_t k, const T* x, std::int64_t ldx, float* out) noexcept {
+  if (rows == 1) {
+    with_kernels(cpu.isa, [&](auto kernels) noexcept { kernels.convert_row(k, x, out); });
+    std::fill_n(out + k, -k & 7, 0.0f);
+    return;
+  }
   const std::int64_t padded = gemv_padded(rows);
   for (std::int64_t j = 0; j < (k + 7) / 8 * 8; ++j)
     for (std::int64_t r = 0; r < padded; ++r) *out++ = j < k && r < rows ? static_cast<float>(x[r * ldx + j]) : 0.0f;
@@ -36,7 +41,7 @@ void packed_gemv(Cpu& cpu, std::int64_t rows, const PackedMatrix& w, const T* x,
                      hands = std::min<std::int64_t>(cpu.pool->size(), pieces);
   cpu.pool->parallel_for(hands, [&](std::int64_t hand, int thread) noexcept {
     float* wide = cpu.gemm_workspace(thread);
-    widen_rows(rows, w.in, x, ldx, wide);
+    widen_rows(cpu, rows, w.in, x, ldx, wide);
     for (std::int64_t piece = pieces * hand / hands; piece < pieces * (hand + 1) / hands; ++piece) {
       alignas(64) float sums[gemv_rows * gemv_piece];
       const std::int64_t j = piece * gemv_piece, cols = std::min(gemv_piece, w.out - j);
@@ -59,15 +64,8 @@ inline void dense_gemv(Cpu& cpu, std::int64_t rows, std::int64_t out, std::int64
                      hands = std::min<std::int64_t>(cpu.pool->size(), pieces), padded = gemv_padded(rows);
   cpu.pool->parallel_for(hands, [&](std::int64_t hand, int thread) noexcept {
     with_kernels(cpu.isa, [&](auto kernels) noexcept {
-      constexpr std::int64_t width = decltype(kernels)::width;
-      float *wide = cpu.gemm_workspace(thread), *to = wide;
-      for (std::int64_t p = 0; p < in; p += 2 * width)
-        for (std::int64_t odd = 0; odd < 2; ++odd)
-          for (std::int64_t r = 0; r < padded; ++r)
-            for (std::int64_t i = 0; i < width; ++i) {
-              const std::int64_t k = p + 2 * i + odd;
-              *to++ = k < in && r < rows ? static_cast<float>(x[r * in + k]) : 0.0f;
-            }
+      float* wide = cpu.gemm_workspace(thread);
+      kernels.widen_pairs(rows, padded, in, x, in, wide);
       for (std::int64_t piece = pieces * hand / hands; piece < pieces * (hand + 1) / hands; ++piece) {
         float sums[gemv_piece][gemv_rows];
         const std::int64_t j = piece * gemv_piece, cols = std::min(gemv_piece, out - j);
@@ -75,6 +73,17 @@ inline void dense_gemv(Cpu& cpu, std::int64_t rows, std::int64_t out, std::int64
         for (std::int64_t r = 0; r < rows; ++r)
           for (std::int64_t i = 0; i < cols; ++i) y[r * out + j + i] = bf16(sums[i][r]);
       }
+    });
+  });
+}
+
+// y (rows, out) += s t B for B (r, out): few rows, each with the bits that it has alone.
+template <class T>
+void add_ranks(Cpu& cpu, std::int64_t rows, std::int64_t out, std::int64_t r, float s, const T* t, const T* b,
+               T* y) noexcept {
+  with_kernels(cpu.isa, [&](auto kernels) noexcept {
+    cpu.pool->parallel_for(1, [&](std::int64_t, int) noexcept {  // microseconds: sharing it out would cost as much
+      for (std::int64_t i = 0; i < rows; ++i) kernels.add_ranks(out, r, s, t + i * r, b, y + i * out);
     });
   });
 }

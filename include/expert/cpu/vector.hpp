@@ -1,4 +1,5 @@
-// rms_norm, swiglu and cross_entropy on the CPU: the ops of ops/ in vectors, rows spread over the pool.
+// rms_norm, qk_norm_rope, swiglu, residual, dora_backward and cross_entropy on the CPU: the ops of ops/ in vectors,
+// rows (or columns) spread over the pool.
 //
 // Shapes, equations and rounding points are the reference's. Its sums run in one chain, these in the fixed order of
 // vector_kernels.inc; exp is the kernels' own (1.1 units in the last place). A row's bits depend on that row and the
@@ -10,6 +11,8 @@
 
 #include "expert/cpu/device.hpp"
 #include "expert/cpu/kernels.hpp"
+#include "expert/cpu/ops.hpp"
+#include "expert/ops/qk_norm_rope.hpp"
 
 namespace expert {
 inline namespace v0 {
@@ -43,6 +46,77 @@ void rms_norm_backward(Cpu& cpu, std::int64_t rows, std::int64_t cols, const T* 
   detail::over_rows(cpu, rows, cols, [&](auto kernels, std::int64_t t) noexcept {
     kernels.rms_norm_backward_row(cols, x + t * x_stride, weight, rstd[t], d_out + t * d_out_stride,
                                   d_x + t * d_x_stride, accumulate);
+  });
+}
+
+// out_rows: where given, row t goes to row out_rows[t] of `out`, else to row t. head_dim is even.
+template <class T>
+void qk_norm_rope_forward(Cpu& cpu, std::int64_t tokens, std::int64_t heads, std::int64_t head_dim, float eps,
+                          const T* z, const float* c, const T* weight, RopeTable table, const std::int32_t* positions,
+                          T* out, std::int64_t out_stride, const std::int32_t* out_rows, float* rstd) noexcept {
+  const std::int64_t half = head_dim / 2, width = heads * head_dim;
+  detail::over_rows(cpu, tokens, width, [&](auto kernels, std::int64_t t) noexcept {
+    T* row = out + (out_rows != nullptr ? std::int64_t{out_rows[t]} : t) * out_stride;
+    const float *cos = table.cos + positions[t] * half, *sin = table.sin + positions[t] * half;
+    for (std::int64_t h = 0; h < heads; ++h) {
+      const std::int64_t d = h * head_dim;
+      rstd[t * heads + h] = kernels.qk_norm_rope_row(half, eps, z + t * width + d, c != nullptr ? c + d : nullptr,
+                                                     weight, cos, sin, row + d);
+    }
+  });
+}
+
+// partials: room for the gradient of `weight`, one row of head_dim per `chunk` rows of tokens; null when it is frozen.
+template <class T>
+void qk_norm_rope_backward(Cpu& cpu, std::int64_t tokens, std::int64_t heads, std::int64_t head_dim, const T* z,
+                           const float* c, const T* weight, RopeTable table, const std::int32_t* positions,
+                           const float* rstd, T* d_out, float* d_weight, float* partials, std::int64_t chunk) noexcept {
+  const std::int64_t half = head_dim / 2, width = heads * head_dim, piece = d_weight != nullptr ? chunk : row_piece;
+  with_kernels(cpu.isa, [&](auto kernels) noexcept {
+    parallel_pieces(cpu, tokens, piece, [&](std::int64_t first, std::int64_t count) noexcept {
+      float* partial = d_weight != nullptr ? partials + first / chunk * head_dim : nullptr;
+      if (partial != nullptr) std::fill_n(partial, head_dim, 0.0f);
+      for (std::int64_t t = first; t < first + count; ++t) {
+        const float *cos = table.cos + positions[t] * half, *sin = table.sin + positions[t] * half;
+        for (std::int64_t h = 0; h < heads; ++h) {
+          const std::int64_t d = h * head_dim;
+          kernels.qk_norm_rope_backward_row(half, z + t * width + d, c != nullptr ? c + d : nullptr, weight, cos, sin,
+                                            rstd[t * heads + h], d_out + t * width + d, partial);
+        }
+      }
+    });
+  });
+  for (std::int64_t i = 0; d_weight != nullptr && i * chunk < tokens; ++i)
+    for (std::int64_t d = 0; d < head_dim; ++d) d_weight[d] += partials[i * head_dim + d];
+}
+
+template <class T>
+void residual_add(Cpu& cpu, std::int64_t rows, std::int64_t cols, const T* x, const T* z, const float* c,
+                  T* out) noexcept {
+  detail::over_rows(cpu, rows, cols, [&](auto kernels, std::int64_t t) noexcept {
+    kernels.residual_row(cols, x + t * cols, z + t * cols, c, out + t * cols);
+  });
+}
+
+// out_rows as in qk_norm_rope_forward.
+template <class T>
+void scale_columns(Cpu& cpu, std::int64_t rows, std::int64_t cols, const T* z, const float* c, T* out,
+                   std::int64_t out_stride, const std::int32_t* out_rows) noexcept {
+  detail::over_rows(cpu, rows, cols, [&](auto kernels, std::int64_t t) noexcept {
+    T* row = out + (out_rows != nullptr ? std::int64_t{out_rows[t]} : t) * out_stride;
+    kernels.scale_columns_row(cols, z + t * cols, c, row);
+  });
+}
+
+template <class T>
+void dora_backward(Cpu& cpu, std::int64_t rows, std::int64_t cols, const T* z, const float* c, const float* norm,
+                   const T* d_y, T* d_z, float* d_magnitude) noexcept {
+  with_kernels(cpu.isa, [&](auto kernels) noexcept {
+    parallel_pieces(cpu, cols, column_piece, [&](std::int64_t j, std::int64_t count) noexcept {
+      for (std::int64_t t = 0; t < rows; ++t)
+        kernels.dora_backward_row(count, z + t * cols + j, c + j, norm + j, d_y + t * cols + j, d_z + t * cols + j,
+                                  d_magnitude + j);
+    });
   });
 }
 

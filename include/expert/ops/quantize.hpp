@@ -4,6 +4,7 @@
 //   4-bit: value[i] = code[q[i]] * absmax[i / block_size] over the flattened tensor; q[2k] is the high nibble of byte k
 //   double quantisation: absmax[b] = dynamic_code[c[b]] * nested_absmax[b / 256] + offset
 //   int8: value[i] = q[i] * absmax[row] / 127
+//   affine: value[i] = (q[i] - zero) * scale, of a group of weights
 // Weights must be finite (others get some code, without undefined behaviour). Zero, denormal and largest finite blocks
 // give finite values, with denormals flushed or not.
 #pragma once
@@ -229,6 +230,32 @@ template <class T>
 void dequantize_int8_row(const std::int8_t* codes, float absmax, std::int64_t n, T* out) noexcept {
   // In this order the largest code gives absmax itself, and the largest finite absmax does not overflow.
   for (std::int64_t i = 0; i < n; ++i) out[i] = T(static_cast<float>(codes[i]) / 127.0f * absmax);
+}
+
+// w: n >= 1 weights of one group -> codes in [0, 15], one a byte, rounded half to even, and the group's scale and zero.
+// The step is the range / 15, the zero point not rounded. A group that has one value has it exactly.
+template <class T>
+void quantize_affine_group(const T* w, std::int64_t n, std::uint8_t* codes, float& scale, float& zero) noexcept {
+  float low = static_cast<float>(w[0]), high = low;
+  for (std::int64_t i = 1; i < n; ++i) {
+    low = std::min(low, static_cast<float>(w[i]));
+    high = std::max(high, static_cast<float>(w[i]));
+  }
+  scale = high / 15 - low / 15;  // the range itself could overflow
+  if (scale < 1e-36f) {          // nothing between them, or less than a reciprocal may be taken of
+    scale = low;
+    zero = -1;
+    std::fill_n(codes, n, std::uint8_t{0});
+    return;
+  }
+  zero = -low / scale;
+  const bool divides = scale > 1e37f;  // the reciprocal could be flushed to zero, x - low could overflow
+  if (divides) scale *= 1 - 0x1p-22f;  // and so could the values of codes 0 and 15
+  for (std::int64_t i = 0; i < n; ++i) {
+    const auto x = static_cast<float>(w[i]);
+    const float place = (divides ? x / scale + zero : (x - low) * (1 / scale)) + 12582912.0f;
+    codes[i] = static_cast<std::uint8_t>(std::min(std::max(0.0f, place - 12582912.0f), 15.0f));
+  }
 }
 
 }  // namespace reference

@@ -65,7 +65,8 @@ inline constexpr std::int64_t base_bytes = [] {
     const std::int64_t out = out_features<M>(p), n = out * in_features<M>(p);
     layer += pieces(n * Q::bits, 8);
     if (Q::bits == 16) continue;
-    layer += (Q::block_size > 0 ? pieces(n, Q::block_size) : out) * detail::Sizes<E>::f;
+    const std::int64_t scales = Q::block_size > 0 ? pieces(n, Q::block_size) : out;
+    layer += scales * detail::Sizes<E>::f * (Q::kind == WeightKind::int4_affine ? 2 : 1);
   }
   const std::int64_t rest = model_parameters<M>() - linear_parameters<M>();
   return layer * M::num_hidden_layers + rest * std::int64_t{sizeof(bf16)};
@@ -228,6 +229,7 @@ struct GenerationPlan {
     dora_scale,
     dora_weight_square,
     dora_product,
+    head,
     key_cache,
     value_cache,
     residual,
@@ -264,6 +266,8 @@ struct GenerationPlan {
     constexpr std::int64_t t = S::t, f = S::f, L = S::L, i = sizeof(std::int32_t);
     constexpr bool dora = S::adapts && E::adapter::is_dora;
     const std::int64_t T = tokens, n = S::adapts && with_adapter ? AdapterLayout<E>::size : 0;
+    // As PackedMatrix (ops/packed.hpp) has rows: in strips of 16, k in blocks of 8, one scale each.
+    constexpr std::int64_t packed_rows = (S::V + 15) / 16 * 16, aligned8 = (S::C + 7) / 8 * 8;
     const std::int64_t outputs = dora && with_adapter ? AdapterLayout<E>::layer_outputs * L * f : 0;
     std::array<Region, count> r{};
     r[adapter] = {"adapter in the compute type", n * t};
@@ -271,6 +275,7 @@ struct GenerationPlan {
     r[dora_scale] = {"DoRA scales", outputs};
     r[dora_weight_square] = {"DoRA row squares of W", outputs};
     r[dora_product] = {"DoRA W A^T and A A^T, one projection", outputs > 0 ? (S::max_out + S::R) * S::R * f : 0};
+    r[head] = {"int8 copy of the head", E::head::head_bits == 8 ? packed_rows * (aligned8 + f) : 0};
     r[key_cache] = {"key cache", L * rows * context_length * S::KV * t};
     r[value_cache] = {"value cache", L * rows * context_length * S::KV * t};
     r[residual] = {"residual stream", T * S::C * t};

@@ -16,12 +16,10 @@ struct HeadAsBase {
   static constexpr auto describe() { return std::array{Field{"/base_models/0/head_quantization", "none"}}; }
 };
 
-// A row-wise int8 copy, read by decoding only.
+// A row-wise int8 copy, made and read by the generator only: training and its loss keep the checkpoint's head.
 struct HeadInt8 {
   using slot = slots::head;
   static constexpr std::int64_t head_bits = 8;
-  static constexpr bool built = false;
-  static constexpr std::string_view stage = "head_quantization int8";
   static constexpr auto describe() { return std::array{Field{"/base_models/0/head_quantization", "int8"}}; }
 };
 

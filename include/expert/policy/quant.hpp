@@ -45,15 +45,15 @@ struct Int8Quant {
   static constexpr auto describe() { return std::array{Field{"/base_models/0/quantization", quantization}}; }
 };
 
-// Unsigned 4-bit codes with a scale and a zero point for each `Group` weights of a row.
+// Unsigned 4-bit codes with a scale and a zero point, both f32, for each `Group` weights of a row: value = (code - zero)
+// * scale, the smallest and the largest weight of a group being codes 0 and 15 (the round-to-nearest start of HQQ).
 template <std::int64_t Group = 128>
 struct Int4Affine {
   using slot = slots::quant;
   static constexpr std::string_view quantization = "int4-affine";
   static constexpr WeightKind kind = WeightKind::int4_affine;
   static constexpr std::int64_t bits = 4, block_size = Group;
-  static constexpr bool takes_gradient = false, built = false, valid = Group > 0;
-  static constexpr std::string_view stage = "quantization int4-affine";
+  static constexpr bool takes_gradient = false, valid = Group > 0;
   static void explain() {
     static_assert(valid, "EXPERT-E024: a quantisation group has at least one weight. Raise Group.");
   }
