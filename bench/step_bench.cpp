@@ -9,15 +9,15 @@
 #include <chrono>
 #include <cinttypes>
 #include <cstdio>
-#include <filesystem>
 #include <string>
 #include <vector>
 
 #include "../experts/expert-sql/expert.hpp"
 #include "expert/expert.hpp"
 #include "expert/plan/cost.hpp"
+#include "median.hpp"
 #include "process_memory.hpp"
-#include "random_model.hpp"
+#include "random_base.hpp"
 
 // Every allocation of the process, all threads: the executable's malloc comes before the C library's.
 static std::atomic<std::int64_t> allocations{0};
@@ -44,7 +44,7 @@ namespace {
 using namespace expert;
 
 struct Options {
-  std::string adapter = "dora", quant = "int4", expert, isa, model;
+  std::string adapter = "dora", quant = "int4", expert, isa, model, cache;
   std::int64_t batch = 1, seq = 512, document_length = 0, steps = 3;
   double loss_share = 1, dropout = 0;
   int threads = 2;
@@ -75,7 +75,8 @@ template <class E>
 Json run(const Options& o) {
   using Clock = std::chrono::steady_clock;
   CpuDevice device(o.threads, o.isa.empty() ? best_isa() : require_supported(isa_from_name(o.isa)));
-  const Weights<E> weights = load_weights<E>(o.model, device);
+  const auto start = Clock::now();
+  const Weights<E> weights = load_weights<E>(o.model, device, default_limits, o.cache);
   const std::int64_t before = status_bytes("RssAnon");
   TrainerOptions options;
   options.dropout = static_cast<float>(o.dropout);
@@ -85,6 +86,7 @@ Json run(const Options& o) {
   options.sub_batch_tokens = rows * o.seq;
   Trainer<E> trainer(device, weights, options);
   const TokenBatch batch = make_batch(o, E::model::vocab_size);
+  const double start_s = std::chrono::duration<double>(Clock::now() - start).count();
   StepResult result = trainer.step({&batch, 1}, 1e-4);  // touches every page
   const double first_loss = result.loss;
   std::vector<double> seconds(static_cast<std::size_t>(o.steps));
@@ -96,8 +98,7 @@ Json run(const Options& o) {
     step_seconds = std::chrono::duration<double>(Clock::now() - begin).count();
     allocated = std::max(allocated, allocations.load() - count);
   }
-  std::sort(seconds.begin(), seconds.end());
-  const double step_s = seconds[seconds.size() / 2];
+  const double step_s = median(seconds);
   const std::int64_t planned = TrainingPlan<E>::bytes(rows * o.seq);
   Json json = Json::object();
   json.set("expert", type_name<E>())
@@ -113,6 +114,7 @@ Json run(const Options& o) {
       .set("isa", name_of(device.cpu().isa))
       .set("tokens_per_s", static_cast<double>(batch.tokens()) / step_s)
       .set("step_s", step_s)
+      .set("start_s", start_s)
       .set("loss", first_loss)
       .set("model_flops", training_flops<E>(batch.tokens(), batch.loss_tokens(), o.document_length))
       .set("sub_batch", rows)
@@ -147,19 +149,6 @@ Json of_expert(const Options& o) {
   return run<SqlExpert<>>(o);
 }
 
-// The random base of this shape and seed, written once.
-std::string random_base() {
-  const std::filesystem::path directory = std::filesystem::temp_directory_path() / "expert-random-qwen3-0.6b-1";
-  if (!std::filesystem::exists(directory / "config.json")) {
-    std::fprintf(stderr, "writing a random base to %s\n", directory.c_str());
-    std::filesystem::create_directories(directory);
-    random_model::write_weights(directory, random_model::tensors_of(random_model::qwen3_0_6b), DType::BF16, 1, 0.02, 0);
-    random_model::write_configs(directory, random_model::qwen3_0_6b, DType::BF16, 0.02, 151643, {151645, 151643},
-                                151643);
-  }
-  return directory.string();
-}
-
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -184,11 +173,12 @@ int main(int argc, char** argv) {
       ->check(CLI::Range(1, 1000));
   app.add_option("--isa", o.isa, "instruction set; default: the best of this CPU");
   auto* model = app.add_option("--model", o.model, "directory of a checkpoint of that shape");
+  app.add_option("--cache", o.cache, "directory that keeps packed weights; default: none");
   app.add_flag("--random-base", random, "random weights, written once to the temporary directory")->excludes(model);
   CLI11_PARSE(app, argc, argv);
   try {
     if (o.document_length == 0) o.document_length = o.seq;
-    if (o.model.empty()) o.model = random_base();
+    if (o.model.empty()) o.model = bench::random_base();
     const Json result = !o.expert.empty()   ? of_expert(o)
                         : o.quant == "bf16" ? with_adapter<Bf16Weights>(o)
                         : o.quant == "int8" ? with_adapter<Int8Quant>(o)

@@ -4,6 +4,7 @@
 
 #include "cli/about.hpp"
 #include "cli/bench.hpp"
+#include "cli/cache.hpp"
 #include "cli/check.hpp"
 #include "cli/command_line.hpp"
 #include "cli/contract.hpp"
@@ -29,6 +30,7 @@ int main(int argc, char** argv) {
   BenchFlags bench;
   GrammarOptions grammar;
   EvalOptions eval;
+  CacheOptions cache;
   ReportOptions report_options;
   ContractOptions contract;
   MigrateOptions migrate;
@@ -46,6 +48,7 @@ int main(int argc, char** argv) {
   const CLI::App* grammar_command = add_grammar(app, grammar);
   const CLI::App* bench_command = add_bench(app, bench);
   const CLI::App* eval_command = add_eval(app, eval);
+  const CLI::App* cache_command = add_cache(app, cache);
   const CLI::App* report_command = add_report(app, report_options);
   const CLI::App* env_command = add_env(app);
   const CLI::App* version_command = add_version(app);
@@ -65,6 +68,7 @@ int main(int argc, char** argv) {
     if (grammar_command->parsed()) return run_grammar(grammar, report);
     if (bench_command->parsed()) return run_bench(CliExperts{}, bench, report);
     if (eval_command->parsed()) return run_eval(eval, report);
+    if (cache_command->parsed()) return run_cache(cache, report);
     if (report_command->parsed()) return run_report(report_options, report);
     return failed;
   });

@@ -18,6 +18,7 @@
 #include "expert/io/checkpoint_dir.hpp"
 #include "expert/io/files.hpp"
 #include "expert/io/hf_config.hpp"
+#include "expert/io/weight_cache.hpp"
 #include "expert/ops/model_view.hpp"
 #include "expert/ops/quantize.hpp"
 #include "expert/plan/parameters.hpp"
@@ -96,7 +97,8 @@ inline float* numbers_of(const TensorView& t, std::int64_t first, std::int64_t c
 }  // namespace detail
 
 // The base model of an expert. Tensors stay where the file maps them when their dtype is usable as it is (f32 and bf16
-// in Compute<f32>, bf16 in Compute<bf16>); the rest is converted, or quantised tensor by tensor, once at load.
+// in Compute<f32>, bf16 in Compute<bf16>); the rest is converted, or quantised tensor by tensor, once at load, or once
+// for all in a cache (io/weight_cache.hpp).
 template <class E>
 class Weights {
  public:
@@ -106,6 +108,8 @@ class Weights {
   const ModelView<E>& view() const { return view_; }
   const HfConfig& config() const { return config_; }
   const std::string& directory() const { return directory_; }
+  // What became of the cache, as a line for the user; empty where none was asked for or nothing is quantised.
+  const std::string& cache_note() const { return cache_note_; }
   // Bytes that do not lie in the mapped files.
   std::int64_t owned_bytes() const { return owned_bytes_; }
 
@@ -119,7 +123,7 @@ class Weights {
 
  private:
   template <class E2>
-  friend Weights<E2> load_weights(const std::string&, CpuDevice&, const Limits&);
+  friend Weights<E2> load_weights(const std::string&, CpuDevice&, const Limits&, const std::string&);
   Weights(std::string directory, HfConfig config, Checkpoint checkpoint)
       : directory_(std::move(directory)), config_(std::move(config)), checkpoint_(std::move(checkpoint)) {}
 
@@ -149,71 +153,80 @@ class Weights {
     view.storage = std::is_same_v<T, float> ? Storage::f32 : Storage::bf16;
     return view;
   }
-  // As the policy stores it. Codes live beside the packed matrix for one matrix at a time.
-  typename ModelView<E>::Projected projection(Cpu& cpu, const std::string& name) {
-    if constexpr (E::quant::kind == WeightKind::as_checkpoint) {
+  static constexpr bool quantised = E::quant::kind != WeightKind::as_checkpoint;
+  static constexpr PackedMatrix packed_shape_of(Projection p) {
+    using View = typename ModelView<E>::Projected;
+    return packed_shape(View::format, out_features<M>(p), in_features<M>(p), E::quant::block_size);
+  }
+  // All projections behind each other, in the order of build().
+  static constexpr std::int64_t packed_bytes() {
+    std::int64_t bytes = 0;
+    for (const Projection p : all_projections) bytes += packed_shape_of(p).packed_bytes();
+    return bytes * M::num_hidden_layers;
+  }
+  // As the policy stores it, at packed_ + offset. Codes live beside the packed matrix for one matrix at a time.
+  typename ModelView<E>::Projected projection(Cpu& cpu, const std::string& name, Projection p, std::int64_t& offset) {
+    if constexpr (!quantised) {
       return matrix(cpu, name);
     } else {
-      const TensorView& t = *checkpoint_.find(name);
-      const std::int64_t out = t.shape[0], in = t.shape[1], n = out * in;
-      typename ModelView<E>::Projected view{.packed = {}, .out = out, .in = in};
-      const auto pack = [&](PackedFormat format, std::int64_t group, auto&& into) {
-        view.packed = packed_shape(format, out, in, group);
-        std::byte* memory = own(view.packed.packed_bytes());
-        into(memory);
-        view.packed.place(memory);
-      };
-      if constexpr (E::quant::kind == WeightKind::int8_rows) {
-        const auto row_of = [&](std::int64_t i, float& absmax, int thread) noexcept {
-          float* row = detail::numbers_of(t, i * in, in, cpu.op_workspace(thread));
-          auto* codes = reinterpret_cast<std::int8_t*>(cpu.gemm_workspace(thread));
-          reference::quantize_int8_row(row, in, codes, absmax);
-          return codes;
-        };
-        pack(PackedFormat::int8, 0, [&](std::byte* to) { pack_int8(cpu, view.packed, row_of, to); });
-      } else if constexpr (E::quant::kind == WeightKind::int4_affine) {
-        constexpr std::int64_t group = E::quant::block_size;
-        const auto group_of = [&](std::int64_t i, std::int64_t first, std::uint8_t* codes, float& scale, float& zero,
-                                  int thread) noexcept {
-          const std::int64_t count = std::min(group, in - first);
-          const float* w = detail::numbers_of(t, i * in + first, count, cpu.op_workspace(thread));
-          reference::quantize_affine_group(w, count, codes, scale, zero);
-        };
-        pack(PackedFormat::int4_affine, group,
-             [&](std::byte* to) { pack_int4_affine(cpu, view.packed, group, group_of, to); });
-      } else {
-        constexpr std::int64_t block = E::quant::block_size;
-        const std::int64_t blocks = (n + block - 1) / block;
-        std::vector<std::uint8_t> codes(static_cast<std::size_t>((n + 1) / 2)),
-            scale_codes(static_cast<std::size_t>(blocks));
-        std::vector<float> absmax(static_cast<std::size_t>(blocks)),
-            nested(static_cast<std::size_t>((blocks + nested_block_size - 1) / nested_block_size));
-        parallel_pieces(cpu, blocks, 64, [&](std::int64_t first, std::int64_t count) {
-          float values[block];
-          for (std::int64_t b = first; b < first + count; ++b) {
-            const std::int64_t begin = b * block, size = std::min(block, n - begin);
-            for (std::int64_t i = 0; i < size; ++i) values[i] = detail::element(t, begin + i);
-            reference::quantize_4bit_block(nf4_code, values, size, codes.data() + begin / 2,
-                                           absmax[static_cast<std::size_t>(b)]);
-          }
-        });
-        BlockScales scales{nullptr, scale_codes.data(), nested.data(), 0};
-        reference::quantize_scales(absmax.data(), blocks, scale_codes.data(), nested.data(), scales.offset);
-        pack(PackedFormat::nf4, block,
-             [&](std::byte* to) { pack_nf4(cpu, view.packed, codes.data(), scales, block, to); });
-      }
+      typename ModelView<E>::Projected view{packed_shape_of(p), out_features<M>(p), in_features<M>(p)};
+      if (to_pack_ != nullptr) pack(cpu, *checkpoint_.find(name), view.packed, to_pack_ + offset);
+      view.packed.place(packed_ + offset);
+      offset += view.packed.packed_bytes();
       return view;
+    }
+  }
+  static void pack(Cpu& cpu, const TensorView& t, const PackedMatrix& packed, std::byte* to) {
+    const std::int64_t out = packed.out, in = packed.in;
+    if constexpr (E::quant::kind == WeightKind::int8_rows) {
+      const auto row_of = [&](std::int64_t i, float& absmax, int thread) noexcept {
+        float* row = detail::numbers_of(t, i * in, in, cpu.op_workspace(thread));
+        auto* codes = reinterpret_cast<std::int8_t*>(cpu.gemm_workspace(thread));
+        reference::quantize_int8_row(row, in, codes, absmax);
+        return codes;
+      };
+      pack_int8(cpu, packed, row_of, to);
+    } else if constexpr (E::quant::kind == WeightKind::int4_affine) {
+      constexpr std::int64_t group = E::quant::block_size;
+      const auto group_of = [&](std::int64_t i, std::int64_t first, std::uint8_t* codes, float& scale, float& zero,
+                                int thread) noexcept {
+        const std::int64_t count = std::min(group, in - first);
+        const float* w = detail::numbers_of(t, i * in + first, count, cpu.op_workspace(thread));
+        reference::quantize_affine_group(w, count, codes, scale, zero);
+      };
+      pack_int4_affine(cpu, packed, group, group_of, to);
+    } else {
+      constexpr std::int64_t block = E::quant::block_size;
+      const std::int64_t n = out * in, blocks = (n + block - 1) / block;
+      std::vector<std::uint8_t> codes(static_cast<std::size_t>((n + 1) / 2)),
+          scale_codes(static_cast<std::size_t>(blocks));
+      std::vector<float> absmax(static_cast<std::size_t>(blocks)),
+          nested(static_cast<std::size_t>((blocks + nested_block_size - 1) / nested_block_size));
+      parallel_pieces(cpu, blocks, 64, [&](std::int64_t first, std::int64_t count) {
+        float values[block];
+        for (std::int64_t b = first; b < first + count; ++b) {
+          const std::int64_t begin = b * block, size = std::min(block, n - begin);
+          reference::quantize_4bit_block(nf4_code, detail::numbers_of(t, begin, size, values), size,
+                                         codes.data() + begin / 2, absmax[static_cast<std::size_t>(b)]);
+        }
+      });
+      BlockScales scales{nullptr, scale_codes.data(), nested.data(), 0};
+      reference::quantize_scales(absmax.data(), blocks, scale_codes.data(), nested.data(), scales.offset);
+      pack_nf4(cpu, packed, codes.data(), scales, block, to);
     }
   }
   void build(Cpu& cpu) {
     view_.embed_tokens = matrix(cpu, "model.embed_tokens.weight");
     view_.lm_head = M::tie_word_embeddings ? view_.embed_tokens : matrix(cpu, "lm_head.weight");
     view_.norm = vector("model.norm.weight");
+    std::int64_t offset = 0;  // of the next projection among the packed ones
+    if constexpr (quantised)
+      if (packed_ == nullptr) packed_ = to_pack_ = own(packed_bytes());
     for (std::int64_t l = 0; l < M::num_hidden_layers; ++l) {
       const std::string prefix = "model.layers." + std::to_string(l) + ".";
       auto& layer = view_.layers[static_cast<std::size_t>(l)];
       for (const Projection p : all_projections)
-        layer.projections[index_of(p)] = projection(cpu, prefix + std::string(module_path(p)) + ".weight");
+        layer.projections[index_of(p)] = projection(cpu, prefix + std::string(module_path(p)) + ".weight", p, offset);
       layer.input_layernorm = vector(prefix + "input_layernorm.weight");
       layer.post_attention_layernorm = vector(prefix + "post_attention_layernorm.weight");
       layer.q_norm = vector(prefix + "self_attn.q_norm.weight");
@@ -221,33 +234,77 @@ class Weights {
     }
   }
 
+  // Takes the packed weights of a cache where they are whole; returns their key.
+  std::string find_in_cache(const std::string& directory, ThreadPool& pool) {
+    std::string key = weight_cache_key(
+        checkpoint_,
+        joined({E::quant::quantization, " ", static_cast<std::int64_t>(E::quant::kind), " ", E::quant::block_size}));
+    const std::string path = path_in(directory, key + std::string(packed_suffix));
+    if (!path_exists(path)) return key;
+    try {
+      cached_.push_back(open_cached_weights(path, pool, packed_bytes()));
+      packed_ = cached_.back().bytes().data() + arena_alignment;
+      cache_note_ = joined({"base weights: packed before, from ", path});
+    } catch (const Error& e) {
+      ::unlink(path.c_str());
+      cache_note_ = joined({"base weights: packed again, because ", e.what(), "; "});
+    }
+    return key;
+  }
+  void keep_in_cache(const std::string& directory, const std::string& key, ThreadPool& pool) {
+    try {
+      const std::span<const std::byte> matrices(packed_, static_cast<std::size_t>(packed_bytes()));
+      if (write_cached_weights(directory, key, matrices, pool))
+        cache_note_ += joined({"base weights: packed and kept in ", directory});
+      else
+        cache_note_ += joined({"base weights: not kept, another process writes to ", directory});
+    } catch (const Error& e) {  // a full disk must not stop a run that needs no cache
+      cache_note_ += joined({"base weights: not kept, ", e.what()});
+    }
+  }
+
   std::string directory_;
   HfConfig config_;
   Checkpoint checkpoint_;
   ModelView<E> view_;
+  std::vector<MappedFile> cached_;  // none or one
+  const std::byte* packed_ = nullptr;
+  std::byte* to_pack_ = nullptr;  // the same, while it is to be filled
+  std::string cache_note_;
   std::vector<AlignedBytes> owned_;
   std::int64_t owned_bytes_ = 0;
 };
 
-// Throws the first of the errors that it finds (23x, 22x, 20x, 21x); check_model lists all of them.
+// Throws the first of the errors that it finds (23x, 22x, 20x, 21x); check_model lists all of them. `finite` unset
+// leaves out the test that reads every number.
 template <class E>
-std::vector<Error> check_model(const HfConfig& config, const Checkpoint& checkpoint, const std::string& config_file) {
+std::vector<Error> check_model(const HfConfig& config, const Checkpoint& checkpoint, const std::string& config_file,
+                               bool finite = true) {
   std::vector<Error> found = check_config<E>(config, config_file);
   if (found.empty()) found = check_tensors(checkpoint, model_tensors<typename E::model>());
-  if (found.empty()) found = check_finite(checkpoint);
+  if (found.empty() && finite) found = check_finite(checkpoint);
   return found;
 }
 
+// cache_directory: where packed weights are looked for and kept; empty: nowhere. What lies there was made from numbers
+// that were found finite, so they are not read again.
 template <class E>
-Weights<E> load_weights(const std::string& directory, CpuDevice& device, const Limits& limits = default_limits) {
+Weights<E> load_weights(const std::string& directory, CpuDevice& device, const Limits& limits = default_limits,
+                        const std::string& cache_directory = {}) {
   const std::string config_file = path_in(directory, "config.json");
   HfConfig config = read_hf_config(config_file, limits);
-  Checkpoint checkpoint = Checkpoint::open(directory, limits);
-  const std::vector<Error> found = check_model<E>(config, checkpoint, config_file);
-  if (!found.empty()) throw found.front();
-  Weights<E> weights(directory, std::move(config), std::move(checkpoint));
+  Weights<E> weights(directory, std::move(config), Checkpoint::open(directory, limits));
   Cpu cpu = device.cpu();
+  const bool cache = Weights<E>::quantised && !cache_directory.empty();
+  std::string key;
+  if constexpr (Weights<E>::quantised)
+    if (cache) key = weights.find_in_cache(cache_directory, *cpu.pool);
+  const bool found_there = weights.packed_ != nullptr;
+  const std::vector<Error> found = check_model<E>(weights.config_, weights.checkpoint_, config_file, !found_there);
+  if (!found.empty()) throw found.front();
   weights.build(cpu);
+  if constexpr (Weights<E>::quantised)
+    if (cache && !found_there) weights.keep_in_cache(cache_directory, key, *cpu.pool);
   return weights;
 }
 

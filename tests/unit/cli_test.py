@@ -323,6 +323,25 @@ class Cli(unittest.TestCase):
         self.refused(run(*common, "--data", outside, "--out", self.path / "no"), 255, "line 1, /input_ids/1", "from 0 to 257", "258")
         self.assertIn("input_ids 20 (loss on 9", run("check", "jsonl", rows).stderr)
 
+    def test_the_cache_is_listed_verified_and_cleared(self):
+        cache = self.path / "cache"
+
+        def act(action):
+            return run("cache", action, "--cache", cache, "--json")
+
+        self.assertEqual(json.loads(act("ls").stdout)["files"], [])
+        cache.mkdir()
+        packed = cache / ("0" * 32 + ".packed")
+        for other in ("notes.txt", "short.packed"):
+            (cache / other).write_text("x")
+        packed.write_text("not packed weights")
+        self.assertEqual([f["path"] for f in json.loads(act("ls").stdout)["files"]], [str(packed)])
+        self.refused(act("verify"), 204, packed.name)
+        self.assertEqual(sorted(os.listdir(cache)), ["notes.txt", "short.packed"])
+        packed.write_text("not packed weights")
+        self.assertEqual(act("clear").returncode, 0)
+        self.assertEqual(sorted(os.listdir(cache)), ["notes.txt", "short.packed"])
+
     def test_interrupts_finish_the_step_and_save(self):
         for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
             out = self.path / f"stopped{code}"

@@ -243,6 +243,49 @@ TEST_CASE("the memory plan is what a step touches, to the last byte of every buf
   SECTION("NF4 base") { prove(std::type_identity<Small<Int4Quant>>{}, 0); }
 }
 
+TEMPLATE_TEST_CASE("other documents of a row change no bit of a document's loss or gradients", "[trainer]", Small<>,
+                   Small<Compute<bf16>>) {
+  CpuDevice device(2);
+  const auto weights = load_weights<TestType>(model_directory, device);
+  Trainer<TestType> trainer(device, weights, {});
+  scatter(trainer, 0.05f);
+  const RandomStream random(21, Purpose::shuffle);
+  std::uint64_t draw = 0;
+  const auto below = [&](std::int64_t n) {
+    return static_cast<std::int32_t>(random.below(draw++, static_cast<std::uint32_t>(n)));
+  };
+  int unequal = 0, unmoved = 0;
+  for (int trial = 0; trial < 500; ++trial) {
+    std::vector<std::int32_t> begins{0};
+    for (std::int32_t end = 0; end < 32; begins.push_back(end)) end = std::min(32, end + 1 + below(12));
+    const auto document = static_cast<std::size_t>(below(std::ssize(begins) - 1));
+    const std::int32_t begin = begins[document], end = begins[document + 1];
+    if (end - begin < 2 || end - begin == 32) continue;
+    TokenBatch batch;
+    for (std::size_t d = 0; d + 1 < begins.size(); ++d)
+      for (std::int32_t t = begins[d]; t < begins[d + 1]; ++t) {
+        batch.input_ids.push_back(below(512));
+        batch.positions.push_back(t - begins[d]);
+        batch.keys.push_back({0, 0, begins[d], t + 1});
+        batch.labels.push_back(d == document && t + 1 < end ? below(512) : ignore_index);
+      }
+    batch.row_begin = {0, 32};
+    const auto gradients = [&](double& loss) {
+      loss = loss_at(trainer, batch);
+      return std::vector<float>(trainer.gradients(), trainer.gradients() + trainable_parameters<TestType>);
+    };
+    double loss, perturbed_loss, moved_loss;
+    const std::vector<float> before = gradients(loss);
+    for (std::int32_t t = 0; t < 32; ++t)
+      if (t < begin || t >= end) batch.input_ids[static_cast<std::size_t>(t)] = below(512);
+    unequal += gradients(perturbed_loss) != before || perturbed_loss != loss;
+    batch.input_ids[static_cast<std::size_t>(begin)] ^= 1;
+    unmoved += gradients(moved_loss) == before || moved_loss == loss;
+  }
+  CHECK(unequal == 0);
+  CHECK(unmoved == 0);
+}
+
 TEST_CASE("training lowers the loss under every tuning, compute type and quantisation", "[trainer]") {
   const TokenBatch batch = batch_of_documents(2);
   const auto falls = [&]<class E>(std::type_identity<E>) {

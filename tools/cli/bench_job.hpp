@@ -11,6 +11,7 @@
 #include "expert/adapter_file.hpp"
 #include "expert/core/random.hpp"
 #include "expert/generate.hpp"
+#include "median.hpp"
 #include "process_memory.hpp"
 
 namespace cli {
@@ -26,12 +27,6 @@ std::vector<float> untrained_adapter() {
   return values;
 }
 
-inline double median(std::vector<double> values) {
-  const auto middle = values.begin() + std::ssize(values) / 2;
-  std::nth_element(values.begin(), middle, values.end());
-  return *middle;
-}
-
 }  // namespace detail
 
 // Two generators of one sequence decode the same tokens in turns.
@@ -44,7 +39,7 @@ ExitCode bench_expert(const BenchJob& job, Report& report) {
                                    .fix = "Name the manifest of an expert with an adapter"});
   } else {
     CpuDevice device(job.threads);
-    const Weights<E> weights = load_weights<E>(job.model, device);
+    const Weights<E> weights = load_base<E>(job, device, report);
     const std::vector<float> adapter =
         job.adapter.empty() ? detail::untrained_adapter<E>() : load_adapter<E>(job.adapter);
     const GeneratorOptions options{.context_length = job.prompt_tokens + job.new_tokens};
@@ -81,9 +76,9 @@ ExitCode bench_expert(const BenchJob& job, Report& report) {
                             .git = build_info().git,
                             .prompt_tokens = job.prompt_tokens,
                             .new_tokens = job.new_tokens,
-                            .base_ms = detail::median(std::move(base_ms)),
-                            .expert_ms = detail::median(std::move(expert_ms)),
-                            .latency_ms_overhead = detail::median(std::move(difference)),
+                            .base_ms = median(std::move(base_ms)),
+                            .expert_ms = median(std::move(expert_ms)),
+                            .latency_ms_overhead = median(std::move(difference)),
                             .adapter_bytes = (with_both - with_base) - (with_base - before)};
     char line[256];
     std::snprintf(line, sizeof line,

@@ -120,6 +120,7 @@ ExitCode run_generate(Experts experts, const GenerateFlags& flags, Report& repor
   const Manifest manifest = load_with_settings(flags.model);
   GenerateJob job;
   job.model = flags.model.model;
+  job.cache = cache_directory(flags.model);
   if (flags.adapter != "none") job.adapter = flags.adapter;
   job.input = flags.input;
   job.output = flags.output;

@@ -75,7 +75,7 @@ ExitCode generate_expert(const GenerateJob& job, Report& report) {
   AnswerJudge judge(job.validation, job.language,
                     job.grammar.constrains() ? job.grammar : job.grammar_of_parser);  // what is absent is said first
   CpuDevice device(job.threads);
-  const Weights<E> weights = load_weights<E>(job.model, device);
+  const Weights<E> weights = load_base<E>(job, device, report);
   const Tokenizer tokenizer = Tokenizer::load(fs::path(job.model) / "tokenizer.json");
   check_vocabulary(tokenizer, E::model::vocab_size, (fs::path(job.model) / "tokenizer.json").string());
   GenerateOptions options = job.options;

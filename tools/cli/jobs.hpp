@@ -14,12 +14,14 @@
 #include "expert/grammar/json_schema.hpp"
 #include "expert/optimizer.hpp"
 #include "expert/training_run.hpp"
+#include "expert/weights.hpp"
 
 namespace cli {
 
 // All that a run depends on, resolved: manifest, flags, defaults.
 struct TrainJob {
   std::string model, data, valid, out;  // valid: rows for eval_loss; empty: none
+  std::string cache;                    // of packed weights; empty: none, here and below
   bool resume = false;
   int threads = 1;
   OptimizerOptions optimizer;
@@ -49,7 +51,7 @@ struct GrammarSource {
 enum class OnInvalid : std::uint8_t { mark, retry, error };
 
 struct GenerateJob {
-  std::string model, adapter, input, output;  // adapter empty: the base alone
+  std::string model, cache, adapter, input, output;  // adapter empty: the base alone
   int threads = 1;
   std::int64_t batch_size = 8;
   std::int64_t context_length = 0;  // 0: longest prompt + max_new_tokens
@@ -65,10 +67,18 @@ struct GenerateJob {
 };
 
 struct BenchJob {
-  std::string model, adapter, record;  // adapter empty: an untrained one; record empty: not written
+  std::string model, cache, adapter, record;  // adapter empty: an untrained one; record empty: not written
   int threads = 1;
   std::int64_t prompt_tokens = 256, new_tokens = 32;
 };
+
+// The base of a job, from its cache where it is there; what became of that is said.
+template <class E, class Job>
+Weights<E> load_base(const Job& job, CpuDevice& device, const Report& report) {
+  Weights<E> weights = load_weights<E>(job.model, device, default_limits, job.cache);
+  if (!weights.cache_note().empty()) report.say(weights.cache_note());
+  return weights;
+}
 
 template <class E>
 ExitCode train_expert(const TrainJob& job, Report& report);

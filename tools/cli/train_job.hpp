@@ -157,7 +157,7 @@ ExitCode train_expert(const TrainJob& job, Report& report) {
   }
 
   CpuDevice device(job.threads, isa_of_run(checkpoint));
-  const Weights<E> weights = load_weights<E>(job.model, device);
+  const Weights<E> weights = load_base<E>(job, device, report);
   const std::string tokenizer_file = (fs::path(job.model) / "tokenizer.json").string();
   const Tokenizer tokenizer = Tokenizer::load(tokenizer_file);
   check_vocabulary(tokenizer, E::model::vocab_size, tokenizer_file);

@@ -137,6 +137,7 @@ inline TrainJob make_train_job(const TrainOptions& options, const Manifest& mani
   const DatasetValues dataset = dataset_values(manifest);
   TrainJob job;
   job.model = options.model.model;
+  job.cache = cache_directory(options.model);
   job.data = training_rows(options, manifest, report);
   job.out = options.out;
   job.resume = options.resume;

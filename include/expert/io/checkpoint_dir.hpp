@@ -61,6 +61,7 @@ class Checkpoint {
                                      [](const TensorView* view, std::string_view n) { return view->name < n; });
     return at != views_.end() && (*at)->name == name ? *at : nullptr;
   }
+  const std::vector<SafetensorsFile>& files() const noexcept { return files_; }
   // The path of the file that holds it, for messages.
   std::string file_of(const TensorView& tensor) const {
     for (const SafetensorsFile& file : files_)

@@ -157,6 +157,11 @@ class SafetensorsFile {
     return nullptr;
   }
   const std::string& name() const noexcept { return file_.name(); }
+  std::string_view header() const noexcept {
+    std::uint64_t bytes = 0;
+    std::memcpy(&bytes, file_.bytes().data(), sizeof bytes);
+    return {reinterpret_cast<const char*>(file_.bytes().data()) + sizeof bytes, static_cast<std::size_t>(bytes)};
+  }
 
  private:
   // Everything that one entry alone can say; check_layout compares them with each other.

@@ -23,6 +23,7 @@ struct MatrixView {
 // One that is packed for the products (ops/packed.hpp). The format is part of the type: no other is compiled.
 template <PackedFormat F>
 struct PackedView {
+  static constexpr PackedFormat format = F;
   PackedMatrix packed;
   std::int64_t out = 0, in = 0;
 };
