@@ -152,6 +152,7 @@ void save_model(const float* values, const std::string& directory, const std::st
   make_directories(directory);
   Json config = read_json(path_in(source, "config.json"), limits.config_bytes, limits);
   constexpr bool rounds = !std::is_same_v<Stored, float>;
+  if (config.find("quantization_config") != nullptr) config.set("quantization_config", Json());
   config.set(config.find("torch_dtype") != nullptr ? "torch_dtype" : "dtype", rounds ? "bfloat16" : "float32");
   std::vector<Stored> rounded;
   const Stored* stored;

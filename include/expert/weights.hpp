@@ -65,6 +65,13 @@ std::vector<Error> check_config(const HfConfig& config, const std::string& file)
   compare("tie_word_embeddings", config.tie_word_embeddings, M::tie_word_embeddings);
   compare("rms_norm_eps", config.rms_norm_eps, M::rms_norm_eps);
   compare("rope_theta", config.rope.rope_theta, M::rope_theta);
+  if (config.serialised_nf4 && E::quant::kind != WeightKind::nf4)
+    found.emplace_back(config_differs,
+                       ErrorDetail{.file = file,
+                                   .where = "/quantization_config",
+                                   .expected = "none (quantization " + std::string(E::quant::quantization) + ")",
+                                   .got = "bitsandbytes' NF4",
+                                   .fix = "Compile the expert with Int4Quant, or use the unquantised checkpoint"});
   if (config.rope.rope_type != "default" && config.rope.rope_type != E::rope::type)
     found.emplace_back(config_differs, ErrorDetail{.file = file,
                                                    .where = "/rope_parameters/rope_type",
@@ -113,10 +120,12 @@ class Weights {
   // Bytes that do not lie in the mapped files.
   std::int64_t owned_bytes() const { return owned_bytes_; }
 
-  // Every tensor as f32 into the layout of BaseLayout<E>, for full fine-tuning.
+  // Every tensor as f32 into the layout of BaseLayout<E>, for full fine-tuning; not those that the checkpoint has in 4
+  // bits.
   void copy_base(float* flat) const {
     for (const NamedSlice& slice : BaseLayout<E>::slices()) {
       const TensorView& tensor = *checkpoint_.find(slice.name);
+      if (tensor.dtype == DType::U8) continue;
       for (std::int64_t i = 0; i < slice.size; ++i) flat[slice.offset + i] = detail::element(tensor, i);
     }
   }
@@ -170,13 +179,14 @@ class Weights {
       return matrix(cpu, name);
     } else {
       typename ModelView<E>::Projected view{packed_shape_of(p), out_features<M>(p), in_features<M>(p)};
-      if (to_pack_ != nullptr) pack(cpu, *checkpoint_.find(name), view.packed, to_pack_ + offset);
+      if (to_pack_ != nullptr) pack(cpu, name, view.packed, to_pack_ + offset);
       view.packed.place(packed_ + offset);
       offset += view.packed.packed_bytes();
       return view;
     }
   }
-  static void pack(Cpu& cpu, const TensorView& t, const PackedMatrix& packed, std::byte* to) {
+  void pack(Cpu& cpu, const std::string& name, const PackedMatrix& packed, std::byte* to) const {
+    const TensorView& t = *checkpoint_.find(name);
     const std::int64_t out = packed.out, in = packed.in;
     if constexpr (E::quant::kind == WeightKind::int8_rows) {
       const auto row_of = [&](std::int64_t i, float& absmax, int thread) noexcept {
@@ -197,6 +207,10 @@ class Weights {
       pack_int4_affine(cpu, packed, group, group_of, to);
     } else {
       constexpr std::int64_t block = E::quant::block_size;
+      if (t.dtype == DType::U8) {
+        const SerialisedNf4 nf4 = checkpoint_.serialised_nf4(name, out, in, block);
+        return pack_nf4(cpu, packed, nf4.codes, nf4.scales, block, to);
+      }
       const std::int64_t n = out * in, blocks = (n + block - 1) / block;
       std::vector<std::uint8_t> codes(static_cast<std::size_t>((n + 1) / 2)),
           scale_codes(static_cast<std::size_t>(blocks));
@@ -281,7 +295,9 @@ template <class E>
 std::vector<Error> check_model(const HfConfig& config, const Checkpoint& checkpoint, const std::string& config_file,
                                bool finite = true) {
   std::vector<Error> found = check_config<E>(config, config_file);
-  if (found.empty()) found = check_tensors(checkpoint, model_tensors<typename E::model>());
+  if (found.empty())
+    found = check_tensors(checkpoint, model_tensors<typename E::model>(),
+                          E::quant::kind == WeightKind::nf4 ? E::quant::block_size : 0);
   if (found.empty() && finite) found = check_finite(checkpoint);
   return found;
 }

@@ -10,6 +10,7 @@ that ops/quantize.hpp states, and the metadata says so.
 
 import argparse
 import copy
+import importlib.util
 import json
 import math
 import pathlib
@@ -91,6 +92,12 @@ def write_model(s):
     s.model.save_pretrained(s.out / "model")
     if s.wants("model_bf16"):
         copy.deepcopy(s.model).bfloat16().save_pretrained(s.out / "model_bf16")
+    if s.wants("model_bnb_nf4") and importlib.util.find_spec("bitsandbytes"):
+        from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+
+        nf4 = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True)
+        saved = AutoModelForCausalLM.from_pretrained(s.out / "model_bf16", quantization_config=nf4, dtype=torch.bfloat16)
+        saved.save_pretrained(s.out / "model_bnb_nf4")
 
 
 def write_forward(s):

@@ -24,12 +24,15 @@ using Small = With<Expert<SmallModel, Compute<f32>, Packing<32>, Batch<2>, DoRA<
 // A copy of the fixture's directory with its config and tensors changed by the caller.
 struct Model {
   std::filesystem::path directory;
-  Json config = read_json(data / "model/config.json", default_limits.config_bytes);
-  SafetensorsFile file{data / "model/model.safetensors"};
+  Json config;
+  SafetensorsFile file;
   std::vector<TensorData> tensors;
   std::vector<std::vector<std::byte>> own;
 
-  explicit Model(std::filesystem::path d) : directory(std::move(d)) {
+  explicit Model(std::filesystem::path d, const std::filesystem::path& source = data / "model")
+      : directory(std::move(d)),
+        config(read_json(source / "config.json", default_limits.config_bytes)),
+        file(source / "model.safetensors") {
     for (const TensorView& t : file.tensors())
       tensors.push_back({t.name, t.dtype, t.shape, {t.data, static_cast<std::size_t>(t.bytes)}});
   }
@@ -169,6 +172,72 @@ TEMPLATE_TEST_CASE("affine weights are within half a step of the checkpoint's, i
       }
     CHECK(outside == 0);
   }
+}
+
+TEST_CASE("a base that bitsandbytes saved in NF4 is used as it is", "[weights]") {
+  CpuDevice device(2);
+  const auto saved = load_weights<Small<Int4Quant>>(data / "model_bnb_nf4", device);
+  const auto quantised = load_weights<Small<Int4Quant>>(data / "model_bf16", device);
+  const SafetensorsFile file(data / "model_bnb_nf4/model.safetensors");
+  for (const Projection p : all_projections) {
+    const PackedMatrix &a = saved.view().layers[1][p].packed, &b = quantised.view().layers[1][p].packed;
+    CHECK(std::memcmp(a.codes, b.codes, static_cast<std::size_t>(a.code_bytes())) == 0);
+    // The file's own definition: level * (dynamic level * nested absmax + offset).
+    const std::string name = "model.layers.1." + std::string(module_path(p)) + ".weight";
+    const auto codes = file.find(name)->as<std::uint8_t>(), absmax = file.find(name + ".absmax")->as<std::uint8_t>();
+    const auto nested = file.find(name + ".nested_absmax")->to_f32(),
+               map = file.find(name + ".nested_quant_map")->to_f32(), levels = file.find(name + ".quant_map")->to_f32();
+    const auto state = file.find(name + ".quant_state.bitsandbytes__nf4")->as<std::uint8_t>();
+    const std::string text(state.begin(), state.end());
+    const float offset = std::strtof(text.c_str() + text.find("nested_offset") + 16, nullptr);
+    std::int64_t unequal = 0;
+    for (std::int64_t i = 0; i < a.out * a.in; ++i) {
+      const auto at = static_cast<std::size_t>(i), block = at / 64;
+      const float scale = map[absmax[block]] * nested[block / 256] + offset;
+      const unsigned q = i % 2 == 0 ? unsigned{codes[at / 2]} >> 4 : codes[at / 2] & 15u;
+      unequal += reference::packed_value(a, i / a.in, i % a.in) != levels[q] * scale;
+    }
+    CHECK(unequal == 0);
+  }
+  CHECK(error_of([&] { load_weights<Small<Int8Quant>>(data / "model_bnb_nf4", device); }).detail().where ==
+        "/quantization_config");
+}
+
+TEST_CASE("an NF4 tensor whose parts do not fit is refused, each with its name", "[weights]") {
+  CpuDevice device(1);
+  const std::string name = "model.layers.0.mlp.up_proj.weight", state = ".quant_state.bitsandbytes__nf4";
+  const auto refusal = [&](const std::string& part, auto change) {
+    const TempDir temp;
+    Model model(temp.path(), data / "model_bnb_nf4");
+    change(model, model[name + part]);
+    const Error e = error_of([&] { load_weights<Small<Int4Quant>>(model.write(), device); });
+    CHECK(e.code() == 239);
+    CHECK(e.detail().where.find(name + part) != std::string::npos);
+  };
+  const auto cut = [](Model&, TensorData& t) {
+    t.shape = {t.shape[0] / 2}, t.bytes = t.bytes.first(t.bytes.size() / 2);
+  };
+  const auto rename = [](Model&, TensorData& t) { t.name += "s"; };
+  const auto say = [](std::string_view from, std::string_view to) {
+    return [=](Model& model, TensorData& t) {
+      std::string text(reinterpret_cast<const char*>(t.bytes.data()), t.bytes.size());
+      REQUIRE(text.find(from) != text.npos);
+      text.replace(text.find(from), from.size(), to);
+      const auto bytes = std::as_bytes(std::span(text));
+      t.bytes = model.own.emplace_back(bytes.begin(), bytes.end());
+      t.shape = {static_cast<std::int64_t>(text.size())};
+    };
+  };
+  for (const char* part : {"", ".absmax", ".nested_absmax", ".nested_quant_map", ".quant_map"}) {
+    if (std::string_view(part) != ".nested_absmax") refusal(part, cut);
+    if (part[0] == '.') refusal(part, rename);
+  }
+  refusal(state, rename);
+  refusal(state, say("\"nf4\"", "\"fp4\""));
+  refusal(state, say("\"blocksize\": 64", "\"blocksize\": 128"));
+  refusal(state, say("[128, 64]", "[64, 128]"));
+  refusal(state, say("\"nested_blocksize\": 256", "\"nested_blocksize\": 64"));
+  refusal(state, say("0.3", "null, \"x\": 0.3"));
 }
 
 TEST_CASE("an adapter is read back as it was written", "[adapter_file]") {

@@ -19,6 +19,7 @@
 #include "expert/core/sort.hpp"
 #include "expert/io/files.hpp"
 #include "expert/io/safetensors.hpp"
+#include "expert/io/serialised_nf4.hpp"
 #include "expert/json/json.hpp"
 #include "expert/plan/tensors.hpp"
 
@@ -67,6 +68,12 @@ class Checkpoint {
     for (const SafetensorsFile& file : files_)
       if (file.find(tensor.name)) return file.name();
     return {};
+  }
+  // A matrix (out, in) in bitsandbytes' NF4. Throws E239.
+  SerialisedNf4 serialised_nf4(const std::string& name, std::int64_t out, std::int64_t in, std::int64_t block) const {
+    const TensorView* tensor = find(name);
+    return read_serialised_nf4([this](const std::string& part) { return find(part); },
+                               tensor != nullptr ? file_of(*tensor) : this->name(), name, out, in, block);
   }
   // All files, for messages: the file, or the directory of the shards.
   std::string name() const { return files_.size() == 1 ? files_[0].name() : parent_of(files_[0].name()); }
@@ -162,10 +169,12 @@ class Checkpoint {
   std::vector<const TensorView*> views_;
 };
 
-// Everything that is missing, too much, of another shape, or of a dtype other than F32, BF16, F16. Allowed beyond
-// `specs`: a stored lm_head.weight of a tied model if it is bit-equal to the embedding, and rotary_emb.inv_freq
-// buffers, which old versions of transformers saved and new ones compute.
-inline std::vector<Error> check_tensors(const Checkpoint& checkpoint, std::span<const TensorSpec> specs) {
+// Everything that is missing, too much, of another shape, or of a dtype other than F32, BF16, F16; where nf4_block is
+// not 0, matrices may be in bitsandbytes' NF4 with such blocks. Allowed beyond `specs`: a stored lm_head.weight of a
+// tied model if it is bit-equal to the embedding, and rotary_emb.inv_freq buffers, which old versions of transformers
+// saved and new ones compute.
+inline std::vector<Error> check_tensors(const Checkpoint& checkpoint, std::span<const TensorSpec> specs,
+                                        std::int64_t nf4_block = 0) {
   std::vector<Error> found;
   const auto report = [&](const std::string& file, const std::string& name, std::string expected, std::string got,
                           std::string fix = "") {
@@ -183,6 +192,15 @@ inline std::vector<Error> check_tensors(const Checkpoint& checkpoint, std::span<
       report(checkpoint.name(), spec.name, shape_text(spec.shape), "no such tensor",
              spec.name == "lm_head.weight" ? "If the head is the embedding, config.json must say tie_word_embeddings"
                                            : "");
+      continue;
+    }
+    if (nf4_block > 0 && tensor->dtype == DType::U8 && spec.shape.size() == 2) {
+      for (const std::string_view part : serialised_nf4_parts) known.set(spec.name + std::string(part), true);
+      try {
+        checkpoint.serialised_nf4(spec.name, spec.shape[0], spec.shape[1], nf4_block);
+      } catch (const Error& e) {
+        found.push_back(e);
+      }
       continue;
     }
     if (tensor->shape != spec.shape)

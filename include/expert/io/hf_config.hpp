@@ -53,7 +53,8 @@ struct HfConfig {
   bool tie_word_embeddings = false;
   double initializer_range = 0.02;
   RopeConfig rope;
-  std::optional<DType> dtype;  // informative: each tensor states its own
+  bool serialised_nf4 = false;  // projections as bitsandbytes saves them (io/serialised_nf4.hpp)
+  std::optional<DType> dtype;   // informative: each tensor states its own
   std::vector<std::int64_t> eos_token_id;
   std::optional<std::int64_t> bos_token_id, pad_token_id;
 };
@@ -282,9 +283,18 @@ inline HfConfig parse_hf_config(const Json& json, const std::string& file) {
   if (fields.find("attention_dropout") &&
       fields.number("attention_dropout", "0", [](double x) { return x >= 0 && x <= 1; }) != 0)
     fields.fail(config_unsupported, "attention_dropout", "0", fields.require("attention_dropout").dump());
-  if (fields.find("quantization_config"))
-    fields.fail(config_unsupported, "quantization_config", "weights in f32, bf16 or f16", "quantised weights",
-                "Use the unquantised checkpoint; the quantisation is a policy of the expert");
+  if (const Json* quantization = fields.find("quantization_config")) {
+    const auto says = [&](const char* key, const Json& value) {
+      const Json* found = quantization->is_object() ? quantization->find(key) : nullptr;
+      return found != nullptr && found->dump() == value.dump();
+    };
+    config.serialised_nf4 = says("quant_method", "bitsandbytes") && says("load_in_4bit", true) &&
+                            says("bnb_4bit_quant_type", "nf4") && says("bnb_4bit_quant_storage", "uint8");
+    if (!config.serialised_nf4)
+      fields.fail(config_unsupported, "quantization_config", "weights in f32, bf16 or f16, or bitsandbytes' NF4",
+                  "weights in another form",
+                  "Use the unquantised checkpoint; the quantisation is a policy of the expert");
+  }
   if (fields.find("layer_types")) {
     const std::vector<std::string> types = fields.texts("layer_types");
     for (const std::string& type : types)
