@@ -44,7 +44,7 @@ namespace {
 using namespace expert;
 
 struct Options {
-  std::string adapter = "dora", quant = "int4", expert, isa, model, cache;
+  std::string adapter = "dora", quant = "int4", expert, isa, model, cache, write_batch;
   std::int64_t batch = 1, seq = 512, document_length = 0, steps = 3;
   double loss_share = 1, dropout = 0;
   int threads = 2;
@@ -71,6 +71,21 @@ TokenBatch make_batch(const Options& o, std::int64_t vocab_size) {
   return batch;
 }
 
+// {input_ids, labels}: (batch, seq) each, for another program to train on; labels[t] is what position t predicts.
+void write_batch(const std::string& path, const TokenBatch& batch) {
+  const auto rows = [&](const std::vector<std::int32_t>& numbers) {
+    Json list = Json::array();
+    for (std::size_t row = 0; row + 1 < batch.row_begin.size(); ++row) {
+      Json one = Json::array();
+      for (std::int64_t t = batch.row_begin[row]; t < batch.row_begin[row + 1]; ++t)
+        one.push(Json(numbers[static_cast<std::size_t>(t)]));
+      list.push(std::move(one));
+    }
+    return list;
+  };
+  write_file(path, Json::object().set("input_ids", rows(batch.input_ids)).set("labels", rows(batch.labels)).dump());
+}
+
 template <class E>
 Json run(const Options& o) {
   using Clock = std::chrono::steady_clock;
@@ -86,6 +101,7 @@ Json run(const Options& o) {
   options.sub_batch_tokens = rows * o.seq;
   Trainer<E> trainer(device, weights, options);
   const TokenBatch batch = make_batch(o, E::model::vocab_size);
+  if (!o.write_batch.empty()) write_batch(o.write_batch, batch);
   const double start_s = std::chrono::duration<double>(Clock::now() - start).count();
   StepResult result = trainer.step({&batch, 1}, 1e-4);  // touches every page
   const double first_loss = result.loss;
@@ -173,6 +189,7 @@ int main(int argc, char** argv) {
       ->check(CLI::Range(1, 1000));
   app.add_option("--isa", o.isa, "instruction set; default: the best of this CPU");
   auto* model = app.add_option("--model", o.model, "directory of a checkpoint of that shape");
+  app.add_option("--write-batch", o.write_batch, "JSON file for the batch, so that another program trains on it");
   app.add_option("--cache", o.cache, "directory that keeps packed weights; default: none");
   app.add_flag("--random-base", random, "random weights, written once to the temporary directory")->excludes(model);
   CLI11_PARSE(app, argc, argv);

@@ -45,9 +45,9 @@ struct Int8Quant {
   static constexpr auto describe() { return std::array{Field{"/base_models/0/quantization", quantization}}; }
 };
 
-// Unsigned 4-bit codes with a scale and a zero point, both f32, for each `Group` weights of a row: value = (code -
-// zero)
-// * scale, the smallest and the largest weight of a group being codes 0 and 15 (the round-to-nearest start of HQQ).
+// Unsigned 4-bit codes with a scale and a zero point, both f32, for each `Group` weights of a row:
+// value = (code - zero) * scale, the smallest and the largest weight of a group being codes 0 and 15 (the
+// round-to-nearest start of HQQ).
 template <std::int64_t Group = 128>
 struct Int4Affine {
   using slot = slots::quant;

@@ -1,0 +1,74 @@
+"""Our step against PyTorch + PEFT's on the same base, batch and threads, in turns: a Markdown table of medians.
+
+Usage: compare.py STEP_BENCH [--python PYTHON_WITH_PEFT] [--rounds 3] [--cases dora:1x512,lora:1x512] [--quant int4] [--attention sdpa]
+A round is one step of the peer, then one of ours (each after steps that do not count). First losses must agree to 2e-2 when the base is the same
+(--quant bf16); with a quantised base the difference is printed.
+"""
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+
+
+def ours(step_bench, adapter, quant, batch, seq, threads, *more):
+    command = [step_bench, "--json", "--random-base", "--adapter", adapter, "--quant", quant, "--batch", batch, "--seq", seq, "--threads", threads, "--steps", 1, *more]
+    return json.loads(subprocess.run([str(part) for part in command], check=True, capture_output=True, text=True).stdout)
+
+
+def compare(options, case, folder):
+    adapter, shape = case.split(":")
+    batch, seq = shape.split("x")
+    tokens = folder / f"{case.replace(':', '-')}.json"
+    ours(options.step_bench, adapter, options.quant, batch, seq, options.threads, "--write-batch", tokens)
+    base = Path(tempfile.gettempdir()) / "expert-random-qwen3-0.6b-1"
+    command = [options.python, HERE / "peft_steps.py", base, tokens, "--adapter", adapter, "--threads", options.threads, "--attention", options.attention]
+    with subprocess.Popen([str(part) for part in command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as peer:
+        versions = json.loads(peer.stdout.readline())
+
+        def step():
+            peer.stdin.write("step\n")
+            peer.stdin.flush()
+            return json.loads(peer.stdout.readline())
+
+        first = step()
+        theirs, mine = [], []
+        for _ in range(options.rounds):
+            theirs.append(step())
+            mine.append(ours(options.step_bench, adapter, options.quant, batch, seq, options.threads, "--cache", folder / "cache"))
+            print(case, f"peer {theirs[-1]['tokens_per_s']:.1f}, ours {mine[-1]['tokens_per_s']:.1f} tokens/s", file=sys.stderr, flush=True)
+        peer.stdin.close()
+    difference = abs(mine[0]["loss"] - first["loss"])
+    if options.quant == "bf16" and difference > 2e-2:
+        sys.exit(f"{case}: first losses {mine[0]['loss']} and {first['loss']} differ by more than 2e-2")
+    rate = [statistics.median(r["tokens_per_s"] for r in rows) for rows in (theirs, mine)]
+    peak = [max(r["rss_peak_bytes"] for r in rows) for rows in (theirs, mine)]
+    return versions, (f"| {adapter} r=12, {shape}, {options.quant} | {rate[0]:.1f} | {rate[1]:.1f} | {rate[1] / rate[0]:.2f} | {peak[0] / 1e9:.2f} | {peak[1] / 1e9:.2f} | "
+                      f"{peak[1] / peak[0]:.2f} | {first['loss']:.4f} / {mine[0]['loss']:.4f} |")
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("step_bench")
+    parser.add_argument("--python", default=sys.executable)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--cases", default="dora:1x512,lora:1x512")
+    parser.add_argument("--quant", default="int4")
+    parser.add_argument("--attention", default="sdpa")
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        rows = [compare(options, case, Path(folder)) for case in options.cases.split(",")]
+    print(f"torch {rows[0][0]['torch']}, transformers {rows[0][0]['transformers']}, peft {rows[0][0]['peft']}, attention {options.attention}, {options.threads} threads, medians of {options.rounds} rounds in turns\n")
+    print("| work | peer tokens/s | ours | ratio | peer peak GB | ours | ratio | first losses |\n|---|---|---|---|---|---|---|---|")
+    for _, row in rows:
+        print(row)
+
+
+if __name__ == "__main__":
+    main()
