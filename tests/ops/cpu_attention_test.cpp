@@ -177,7 +177,7 @@ bool equal_bits(const std::vector<T>& a, std::size_t a_first, const std::vector<
 
 TEMPLATE_TEST_CASE("attention equals the f64 equations for packed documents, every grouping and head size",
                    "[attention]", float, bf16) {
-  for (const Isa isa : usable_isas()) {
+  for (const Isa isa : all_usable_isas()) {
     check<TestType>({.heads = 4, .kv_heads = 2, .head_dim = 64, .keys_count = 150, .keys = documents({70, 3, 1, 76})},
                     isa);
     check<TestType>(
@@ -195,7 +195,7 @@ TEMPLATE_TEST_CASE("attention equals the f64 equations for packed documents, eve
 }
 
 TEMPLATE_TEST_CASE("attention equals the f64 equations for any ranges, empty ones too", "[attention]", float, bf16) {
-  for (const Isa isa : usable_isas())
+  for (const Isa isa : all_usable_isas())
     for (std::uint64_t seed = 0; seed < 3; ++seed)
       check<TestType>({.heads = 4,
                        .kv_heads = 2,
@@ -207,7 +207,7 @@ TEMPLATE_TEST_CASE("attention equals the f64 equations for any ranges, empty one
 }
 
 TEST_CASE("a decode step sees the cache: one query for each of four sequences", "[attention]") {
-  for (const Isa isa : usable_isas())
+  for (const Isa isa : all_usable_isas())
     check<float>({.heads = 4,
                   .kv_heads = 2,
                   .head_dim = 64,
@@ -217,7 +217,7 @@ TEST_CASE("a decode step sees the cache: one query for each of four sequences", 
 }
 
 TEST_CASE("a query without keys gives zeros, minus infinity, and no gradient", "[attention]") {
-  for (const Isa isa : usable_isas()) {
+  for (const Isa isa : all_usable_isas()) {
     Case<float> c{.heads = 2, .kv_heads = 1, .head_dim = 8, .keys_count = 5, .keys = {{0, 0, 0, 0}, {3, 3, 2, 2}}};
     c.fill(4);
     CpuDevice device(1, isa);
@@ -229,7 +229,7 @@ TEST_CASE("a query without keys gives zeros, minus infinity, and no gradient", "
 }
 
 TEST_CASE("scores far beyond exp's range neither overflow nor vanish", "[attention]") {
-  for (const Isa isa : usable_isas()) {
+  for (const Isa isa : all_usable_isas()) {
     Case<float> c{
         .heads = 1, .kv_heads = 1, .head_dim = 8, .keys_count = 140, .keys = documents({140}), .scale = 200.0f};
     c.fill(5);
@@ -243,7 +243,7 @@ TEST_CASE("scores far beyond exp's range neither overflow nor vanish", "[attenti
 }
 
 TEST_CASE("the gradients agree with finite differences", "[attention]") {
-  for (const Isa isa : usable_isas()) {
+  for (const Isa isa : all_usable_isas()) {
     Case<float> c{.heads = 4, .kv_heads = 2, .head_dim = 8, .keys_count = 11, .keys = documents({3, 5}, 3)};
     c.fill(6);
     CpuDevice device(1, isa);
@@ -273,7 +273,7 @@ TEST_CASE("the gradients agree with finite differences", "[attention]") {
 }
 
 TEMPLATE_TEST_CASE("the bits do not depend on the number of threads", "[attention]", float, bf16) {
-  for (const Isa isa : usable_isas()) {
+  for (const Isa isa : all_usable_isas()) {
     Case<TestType> first;
     for (const int threads : {1, 2, 3, 8}) {
       Case<TestType> c{
@@ -293,7 +293,7 @@ TEMPLATE_TEST_CASE("the bits do not depend on the number of threads", "[attentio
 
 TEMPLATE_TEST_CASE("another document changes no bit of this one, not even by NaN; its own gradient does change",
                    "[attention]", float, bf16) {
-  for (const Isa isa : usable_isas()) {
+  for (const Isa isa : all_usable_isas()) {
     Case<TestType> c{.heads = 4, .kv_heads = 2, .head_dim = 32, .keys_count = 240, .keys = documents({100, 90, 50})};
     c.fill(8);
     CpuDevice device(2, isa);
@@ -319,7 +319,7 @@ TEMPLATE_TEST_CASE("another document changes no bit of this one, not even by NaN
 
 TEMPLATE_TEST_CASE("a document has the same output bits alone, packed behind another, and token by token",
                    "[attention]", float, bf16) {
-  for (const Isa isa : usable_isas()) {
+  for (const Isa isa : all_usable_isas()) {
     constexpr std::int64_t n = 150, row = 4 * 32, kv_row = 2 * 32;
     Case<TestType> packed{.heads = 4, .kv_heads = 2, .head_dim = 32, .keys_count = 37 + n, .keys = documents({37, n})};
     packed.fill(9);
@@ -350,7 +350,7 @@ TEST_CASE("the widest head fits the workspace of a thread", "[attention]") {
     for (std::int64_t head_dim = 1; head_dim <= max_head_dim; ++head_dim)
       REQUIRE(detail::AttentionScratch<Products>(nullptr, head_dim).floats <= Products::workspace_floats);
   };
-  for (const Isa isa : usable_isas()) {
+  for (const Isa isa : all_usable_isas()) {
     detail::with_attention_products<float>(isa, fits);
     detail::with_attention_products<bf16>(isa, fits);
   }
