@@ -47,3 +47,15 @@ function(expert_want_sql)
                    "apt-get install libpg-query-dev libsqlite3-dev")
   endif()
 endfunction()
+
+# What judges documents by a JSON Schema, the target expert_json_schema, in the same way.
+function(expert_want_json_schema)
+  add_library(expert_json_schema INTERFACE)
+  find_package(valijson QUIET)
+  find_package(nlohmann_json 3.11 QUIET)
+  if(valijson_FOUND AND nlohmann_json_FOUND)
+    target_link_libraries(expert_json_schema INTERFACE valijson nlohmann_json::nlohmann_json)
+    target_compile_definitions(expert_json_schema INTERFACE EXPERT_WITH_VALIJSON)
+    target_compile_options(expert_json_schema INTERFACE $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>)  # valijson's, false
+  endif()
+endfunction()

@@ -14,6 +14,7 @@
 #include "cli/inspect.hpp"
 #include "cli/migrate.hpp"
 #include "cli/report.hpp"
+#include "cli/route.hpp"
 #include "cli/tokenize.hpp"
 #include "cli/train.hpp"
 #include "expert_cli_experts.hpp"  // generated: CliExperts, and each expert's programs as extern templates
@@ -35,6 +36,7 @@ int main(int argc, char** argv) {
   ContractOptions contract;
   MigrateOptions migrate;
   InspectOptions inspect;
+  RouteOptions route_options;
   const CLI::App* check_command = add_check(app, check);
   const CLI::App* validate_command = add_validate(app, contract);
   const CLI::App* plan_command = add_plan(app, contract);
@@ -50,6 +52,7 @@ int main(int argc, char** argv) {
   const CLI::App* eval_command = add_eval(app, eval);
   const CLI::App* cache_command = add_cache(app, cache);
   const CLI::App* report_command = add_report(app, report_options);
+  const CLI::App* route_command = add_route(app, route_options);
   const CLI::App* env_command = add_env(app);
   const CLI::App* version_command = add_version(app);
   return run_program(app, argc, argv, [&](Report& report) {
@@ -69,6 +72,7 @@ int main(int argc, char** argv) {
     if (bench_command->parsed()) return run_bench(CliExperts{}, bench, report);
     if (eval_command->parsed()) return run_eval(eval, report);
     if (cache_command->parsed()) return run_cache(cache, report);
+    if (route_command->parsed()) return run_route(route_options, report);
     if (report_command->parsed()) return run_report(report_options, report);
     return failed;
   });

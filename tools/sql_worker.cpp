@@ -1,29 +1,15 @@
-// The child, its limits, and the messages between it and its parent: a length, then strings with their lengths.
+// The messages between the child and its parent: strings with their lengths.
 #include "sql_worker.hpp"
 
-#include <fcntl.h>
-#include <signal.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
-#include <chrono>
-#include <cstdio>
 #include <cstring>
+#include <optional>
 #include <utility>
 
-#include "child_socket.hpp"
 #include "sql_syntax.hpp"
 
 namespace cli {
 namespace {
-
-constexpr std::chrono::seconds answer_time{10};  // wall clock; a query has 200 ms of processor time, the parser 3 s
-constexpr rlim_t cpu_seconds = 3, address_space = rlim_t{1} << 30;
 
 class Writer {
  public:
@@ -121,28 +107,6 @@ std::string answer(const std::string& request) {
   return out.bytes();
 }
 
-// The child's whole life. Its limits are set before the first query; processor time is renewed for each.
-[[noreturn]] void serve(int socket, pid_t parent) {
-  prctl(PR_SET_PDEATHSIG, SIGKILL);
-  if (getppid() != parent) _exit(0);
-  prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-  if (const int nowhere = open("/dev/null", O_RDWR); nowhere >= 0)
-    for (const int stream : {0, 1, 2}) dup2(nowhere, stream);  // a library that aborts has much to say
-  limit(RLIMIT_CORE, 0);
-  limit(RLIMIT_FSIZE, 0);
-#ifndef __SANITIZE_ADDRESS__  // whose shadow alone takes terabytes of addresses
-  limit(RLIMIT_AS, address_space);
-#endif
-  limit(RLIMIT_NOFILE, 1);  // 0 is taken: nothing can be opened; poll() refuses more descriptors than the limit
-  for (std::string request;;) {
-    if (receive_message(socket, request, Clock::time_point::max()) != nullptr) _exit(0);
-    rusage used{};
-    getrusage(RUSAGE_SELF, &used);
-    limit(RLIMIT_CPU, static_cast<rlim_t>(used.ru_utime.tv_sec + used.ru_stime.tv_sec) + 1 + cpu_seconds);
-    if (!send_message(socket, answer(request))) _exit(0);
-  }
-}
-
 }  // namespace
 
 void require_sql() {
@@ -153,56 +117,13 @@ void require_sql() {
                                                   ", then configure and build again"});
 }
 
-void SqlWorker::start() {
-  int pair[2];
-  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0)
-    throw expert::Error(no_sql_process, {.got = std::strerror(errno)});
-  const pid_t parent = getpid();
-  std::fflush(nullptr);
-  child_ = fork();
-  if (child_ == 0) {
-    close(pair[0]);
-    try {
-      serve(pair[1], parent);
-    } catch (...) {  // memory, most of all: as good as a crash
-      _exit(1);
-    }
-  }
-  close(pair[1]);
-  socket_ = pair[0];
-  if (child_ < 0) {
-    close(pair[0]);
-    throw expert::Error(no_sql_process, {.got = std::strerror(errno)});
-  }
-  const timeval patience{.tv_sec = answer_time.count(), .tv_usec = 0};
-  setsockopt(socket_, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
-}
-
-void SqlWorker::stop() {
-  if (child_ < 0) return;
-  close(socket_);
-  kill(child_, SIGKILL);
-  while (waitpid(child_, nullptr, 0) < 0 && errno == EINTR) continue;
-  child_ = -1;
-}
-
-std::optional<std::string> SqlWorker::ask(const std::string& request) {
-  if (child_ < 0) start();
-  std::string message;
-  const char* why = "the process died";
-  if (send_message(socket_, request)) why = receive_message(socket_, message, Clock::now() + answer_time);
-  if (why == nullptr) return message;
-  why_ = why;
-  stop();
-  ++replaced_;
-  return std::nullopt;
-}
+SqlWorker::SqlWorker() : child_(&answer) {}
 
 SqlParse SqlWorker::parse(const std::string& query) {
   SqlParse out;
   if (std::ssize(query) > sql_limits.text_bytes) return {false, false, {}, "the text is longer than 1 MiB"};
-  const auto message = ask(Writer().number('p').text(query).bytes());
-  if (!message) return {false, false, {}, why_};
+  const auto message = child_.ask(Writer().number('p').text(query).bytes());
+  if (!message) return {false, false, {}, child_.why()};
   Reader in(*message);
   out.valid = in.number<char>() != 0;
   out.ordered = in.number<char>() != 0;
@@ -213,8 +134,8 @@ SqlParse SqlWorker::parse(const std::string& query) {
 
 expert::SyntaxVerdict SqlWorker::syntax(SqlDialect dialect, const std::string& text) {
   if (std::ssize(text) > sql_limits.text_bytes) return {false, "the text is longer than 1 MiB", 0};
-  const auto message = ask(Writer().number(dialect == SqlDialect::postgres ? 'g' : 'q').text(text).bytes());
-  if (!message) return {false, why_, 0};
+  const auto message = child_.ask(Writer().number(dialect == SqlDialect::postgres ? 'g' : 'q').text(text).bytes());
+  if (!message) return {false, child_.why(), 0};
   Reader in(*message);
   expert::SyntaxVerdict out;
   out.valid = in.number<char>() != 0;
@@ -230,8 +151,8 @@ SqlRun SqlWorker::run(const std::string& setup, const std::string& query) {
 SqlRun SqlWorker::run_script(const std::string& script) { return ask_run(Writer().number('s').text(script).bytes()); }
 
 SqlRun SqlWorker::ask_run(const std::string& request) {
-  const auto message = ask(request);
-  if (!message) return {SqlStatus::crashed, why_, {}};
+  const auto message = child_.ask(request);
+  if (!message) return {SqlStatus::crashed, child_.why(), {}};
   Reader in(*message);
   SqlRun out;
   const auto status = in.number<std::uint8_t>();

@@ -359,7 +359,7 @@ struct DatasetValues {
   bool table_aliases = false, comment_stripping = false;
   std::string case_normalization = "preserve";
   std::int64_t min_length = 0, max_length = 0;  // 0: no bound
-  bool deduplicate = false;
+  bool deduplicate = false, validate_json = false, validate_schema = false;
 };
 
 namespace detail {
@@ -434,6 +434,7 @@ inline DatasetValues dataset_values(const Manifest& manifest) {
   const detail::ManifestReader validation{manifest, "/training/dataset/validation"};
   validation.read("min_length", v.min_length), validation.read("max_length", v.max_length);
   validation.read("deduplicate", v.deduplicate);
+  validation.read("validate_json", v.validate_json), validation.read("validate_schema", v.validate_schema);
   return v;
 }
 

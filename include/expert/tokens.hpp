@@ -61,7 +61,9 @@ struct Dataset {
   std::int64_t first_id_line = 0;                             // of the file: the first row of input_ids
   std::int64_t blank_lines = 0;
   std::int64_t too_short = 0, too_long = 0, duplicates = 0;  // rows that the filter left out
-  std::int64_t without_schema = 0;                           // rows that the filter took the context from
+  LeftOut not_json, not_by_schema;
+  std::int64_t without_schema = 0;  // rows that the filter took the context from
+  std::int64_t with_aliases = 0;    // rows whose tables it gave aliases
 
   std::int64_t tokens() const { return documents.begin.back(); }
   std::int64_t loss_tokens() const {
@@ -85,7 +87,7 @@ Dataset read_dataset(JsonlReader& reader, const Tokenizer& tokenizer, std::optio
   std::vector<std::uint8_t> loss;
   for (JsonRow row; reader.next(row);) {
     Example example = read_example(row, reader.file(), with_vocabulary);
-    if (!filter.keep(example)) continue;
+    if (!filter.keep(example, row.line)) continue;
     ++data.shapes[static_cast<std::size_t>(example.shape)];
     if (example.shape == RowShape::input_ids && data.first_id_line == 0) data.first_id_line = row.line;
     try {
@@ -106,7 +108,10 @@ Dataset read_dataset(JsonlReader& reader, const Tokenizer& tokenizer, std::optio
   data.too_short = filter.too_short();
   data.too_long = filter.too_long();
   data.duplicates = filter.duplicates();
+  data.not_json = filter.not_json();
+  data.not_by_schema = filter.not_by_schema();
   data.without_schema = filter.without_schema();
+  data.with_aliases = filter.with_aliases();
   return data;
 }
 

@@ -10,13 +10,14 @@
 
 using namespace expert;
 
-TEST_CASE("E400, E401, E403, E406: refused input exits with 2; a full disk, a run that blew up, E404 and E405 with 1",
-          "[cli]") {
+TEST_CASE(
+    "E400, E401, E403, E406: refused input exits with 2; a full disk, a run that blew up, E404, E405 and E410 with 1",
+    "[cli]") {
   for (const ErrorCode code :
        {cli::unknown_flag, cli::bad_command_line, cli::weights_not_pinned_ones, cli::query_refused})
     CHECK(cli::exit_code_of(Error(code, {})) == 2);
   CHECK(cli::exit_code_of(Error({221, "a header is not valid"}, {})) == 2);
-  for (const int number : {203, 303, 312, 404, 405})
+  for (const int number : {203, 303, 312, 404, 405, 410})
     CHECK(cli::exit_code_of(Error({number, "no fault of the input"}, {})) == 1);
 }
 

@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
 """expert-cli from outside: exit codes, messages, files. Usage: cli_test.py BIN_DIR SOURCE_DIR. Standard library only."""
 import gzip
+import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -123,13 +125,14 @@ class Cli(unittest.TestCase):
         # Underscores in a flag are dashes; the manifest's values are changed by path.
         result = self.train(out, "--set", "training.config.max_steps=3", "--set", "training.config.logging_steps=1", "--json")
         self.assertEqual(result.returncode, 0, result.stderr)
-        for line in ("not built yet: augmentation table_aliases", "not pinned", "packing: on", "max_steps 3 (flag)", "learning_rate 0.004 (manifest)"):
+        for line in ("not pinned", "packing: on", "max_steps 3 (flag)", "learning_rate 0.004 (manifest)"):
             self.assertIn(line, result.stderr)
         self.assertEqual(json.loads(result.stdout)["steps"], 3)
         metrics = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
         self.assertEqual([m["step"] for m in metrics], [1, 2, 3])
         self.assertLess(metrics[2]["loss"], metrics[0]["loss"])
         self.assertEqual(json.loads((out / "adapter_config.json").read_text())["r"], 12)
+        self.check_records(out)
         again = self.path / "again"
         self.assertEqual(self.train(again, "--set", "training.config.max_steps=3", "--threads", "1").returncode, 0)
         name = "adapter_model.safetensors"
@@ -164,6 +167,125 @@ class Cli(unittest.TestCase):
         self.refused(run("generate", *common, "--adapter", "none", "--context", "512", "--kv-cache", cache), 315, "adapter")
         other = self.write("other.jsonl", '{"text": "x"}\n')
         self.refused(run("generate", *common[:4], "--input", other, "--output", answers, "--adapter", out, "--context", "512", "--kv-cache", cache), 311, "prefix.safetensors")
+
+    def check_records(self, out):
+        """OUT/manifest.json has what training records, and validate refuses it where the files say otherwise."""
+        file = out / "manifest.json"
+        written = json.loads(file.read_text())
+        training, adapter = written["training"], written["base_models"][0]["adapters"][0]
+        weights = (out / "adapter_model.safetensors").read_bytes()
+        self.assertEqual((adapter["path"], adapter["size_bytes"], adapter["sha256"]), ("adapter_model.safetensors", len(weights), hashlib.sha256(weights).hexdigest()))
+        self.assertEqual(training["config"]["max_steps"], 3)  # with the settings of the run
+        self.assertEqual((training["trained_on"]["steps"], training["trained_on"]["data_sha256"]), (3, hashlib.sha256(self.rows.read_bytes()).hexdigest()))
+        self.assertTrue((out / training["checkpoint"]).is_dir())
+        self.assertEqual((out / training["dataset"]["path"]).resolve(), (TINY.parent / json.loads(TINY.read_text())["training"]["dataset"]["path"]).resolve())
+        self.assertEqual(run("validate", file, "--model", self.base).returncode, 0, run("validate", file, "--model", self.base).stderr)
+        for pointer, value, number in (
+            ("training/trained_on/steps", 300, 418),
+            ("training/trained_on/data_sha256", "0" * 64, 418),
+            ("training/trained_on", "a good corpus", 418),
+            ("training/checkpoint", "checkpoint-7", 418),
+            ("training/checkpoint", "../base", 418),
+            ("training/alternative_checkpoints", ["checkpoint-1"], 418),
+            ("training/base_model_version", "0" * 64, 418),
+            ("training/base_model_version", "v2", 418),
+            ("training/quality_score", 0.95, 418),
+            ("base_models/0/adapters/0/sha256", "0" * 64, 120),
+        ):
+            edited = json.loads(json.dumps(written))
+            *path, last = pointer.split("/")
+            at = edited
+            for key in path:
+                at = at[int(key) if isinstance(at, list) else key]
+            at[last] = value
+            file.write_text(json.dumps(edited))
+            self.refused(run("validate", file, "--model", self.base), number, "/" + pointer)
+        file.write_text(json.dumps(written))
+
+    def test_generate_and_train_take_the_manifests_test_rows(self):
+        manifest = json.loads(TINY.read_text())
+        rows = [json.loads(line) for line in gzip.decompress(self.rows.read_bytes()).decode().splitlines()]
+        new = dict(rows[0], question="a question that no training row asks")
+        self.write("test.jsonl", "".join(json.dumps(row) + "\n" for row in (new, dict(rows[3], answer="SELECT 0"), rows[5])))
+        self.write("cases.jsonl", json.dumps(new) + "\n")
+        file = self.write("manifest.json", json.dumps(manifest))
+        answers = self.path / "answers.jsonl"
+        common = ("--model", self.base, "--manifest", file, "--set", "training.config.max_steps=1", "--threads", "1")
+        generate = ("generate", "--model", self.base, "--manifest", file, "--output", answers, "--max-new-tokens", 2)
+        self.refused(run(*generate), 401, "/training/dataset/test_path")
+        manifest["training"]["dataset"]["test_path"] = "test.jsonl"
+        file.write_text(json.dumps(manifest))
+        result = run(*generate)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn("test.jsonl (/training/dataset/test_path, manifest)", result.stderr)
+        self.assertEqual(len(answers.read_text().splitlines()), 3)
+        manifest["evaluation"] = {"test_cases": "cases.jsonl"}
+        file.write_text(json.dumps(manifest))
+        self.assertIn("cases.jsonl (/evaluation/test_cases, manifest)", run(*generate).stderr)
+        self.assertEqual(len(answers.read_text().splitlines()), 1)
+
+        out = self.path / "with_test_rows"
+        result = run("train", *common, "--data", self.rows, "--out", out, "--samples", "0")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn("test rows: 2 of 3 rows", result.stderr)
+        self.assertIn("the first in line 2", result.stderr)
+        record = json.loads((out / "run.json").read_text())["data"]["test"]
+        self.assertEqual((record["rows"], record["in_training"]), (3, 2))
+        result = run("train", *common, "--data", self.rows, "--out", self.path / "no_test_rows", "--samples", "0", "--set", "training.dataset.test_path=none.jsonl")
+        self.assertIn("none.jsonl (test_path) does not exist", result.stderr)
+
+    def test_rules_for_rows_act_in_training(self):
+        rows = [json.loads(line) for line in gzip.decompress(self.rows.read_bytes()).decode().splitlines()]
+        good = dict(question="names?", context="CREATE TABLE users (id INTEGER, name TEXT)", answer="SELECT users.name FROM users")
+        data = self.write("rules.jsonl", "".join(json.dumps(dict(good, question=f"names {i}?")) + "\n" for i in range(40)) + json.dumps(dict(good, answer="SELECT x FROM users")) + "\n")
+
+        def train(name, *settings):
+            flags = [word for setting in ("training.config.max_steps=1", *settings) for word in ("--set", setting)]
+            return run("train", "--model", self.base, "--manifest", TINY, "--data", data, "--out", self.path / name, "--samples", "0", *flags)
+
+        result = train("aliases", "training.dataset.augmentation.table_aliases=true")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        found = re.search(r"(\d+) rows with table aliases", result.stderr)
+        self.assertTrue(found and 8 <= int(found[1]) <= 32, result.stderr)
+        self.assertEqual(json.loads((self.path / "aliases/run.json").read_text())["data"]["train"]["with_aliases"], int(found[1]))
+        self.assertNotIn("aliases", train("plain").stderr)
+        result = train("schema", "training.dataset.validation.validate_schema=true")
+        if "EXPERT-E405" not in result.stderr:
+            self.assertIn("1 rows left out whose answer does not fit their schema, the first in line 41", result.stderr)
+            self.assertEqual(json.loads((self.path / "schema/run.json").read_text())["data"]["train"]["not_by_schema"], 1)
+        self.refused(train("json", "training.dataset.validation.validate_json=true"), 259, "/training/dataset/validation/validate_json")
+
+    def test_route_names_the_experts_of_a_request(self):
+        def manifest(name, **blocks):
+            json_ = dict(json.loads(TINY.read_text()), name=name, **blocks)
+            return self.write(f"{name}.json", json.dumps(json_))
+
+        sql = manifest("sql", routing=dict(keywords=["sql", "table"], priority=0.5, router_hint="databases"), constraints=dict(load_order=2))
+        other = manifest("json", routing=dict(keywords=["json"], exclude_keywords=["yaml"]), constraints=dict(load_order=1, requires=["sql>=0.1.0"]))
+        result = run("route", sql, other, "--text", "the SQL table as JSON", "--json")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        found = json.loads(result.stdout)
+        self.assertEqual(found["experts"], ["json", "sql"])  # by load_order
+        self.assertEqual([(s["expert"], s["score"], s["matches"]) for s in found["scores"]], [("sql", 3, 2), ("json", 1, 1)])
+        self.assertIn("expert: none", run("route", sql, other, "--text", "a poem").stderr)
+        self.assertEqual(json.loads(run("route", sql, other, "--text", "json or yaml", "--hint", "databases", "--json").stdout)["experts"], ["sql"])
+        rows = self.write("requests.jsonl", '{"question": "a table?", "context": "json json"}\n{"text": "a poem"}\n')
+        out = self.path / "routed.jsonl"
+        result = run("route", sql, other, "--input", rows, "--output", out)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn("1 of 2 rows", result.stderr)
+        self.assertEqual([json.loads(line)["experts"] for line in out.read_text().splitlines()], [["sql"], []])
+        self.refused(run("route", sql), 401)
+        self.refused(run("route", other, "--text", "x"), 411, "/constraints/requires")
+
+        result = run("validate", sql, other, "--json")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertEqual([m["result"]["problems"] for m in json.loads(result.stdout)["manifests"]], [[], []])
+        third = manifest("third", constraints=dict(load_order=1, max_chain=1, incompatible_with=["sql"], requires=["json>=9.0.0", "<>"]))
+        result = run("validate", sql, other, third, "--json")
+        self.assertEqual(result.returncode, 2)
+        codes = [e["code"] for e in json.loads(result.stdout)["errors"]]
+        self.assertEqual(codes, [f"EXPERT-E{n}" for n in (411, 415, 412, 413, 414)])
 
     def test_a_grammar_makes_every_finished_answer_valid(self):
         grammar = self.write("two.gbnf", 'root ::= "SELECT " [a-z]{1,2} ";"?\n')

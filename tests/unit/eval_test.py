@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """expert-cli eval and check sql_exec from outside. Usage: eval_test.py BIN_DIR SOURCE_DIR. Standard library only."""
 import gzip
+import hashlib
 import json
 import os
 import subprocess
@@ -215,13 +216,85 @@ class Eval(unittest.TestCase):
             self.assertIn(f"line 1, {where}", result.stderr)
         file.write_text("\n")
         self.assertIn("EXPERT-E256", run("eval", "--manifest", TINY, "--input", file).stderr)
-        other = json.loads(TINY.read_text())
-        other["training"]["decoding"]["grammar_type"] = "json"
-        manifest = self.path / "manifest.json"
-        manifest.write_text(json.dumps(other))
-        result = run("eval", "--manifest", manifest, "--input", file)
-        self.assertEqual(result.returncode, 2)
-        self.assertIn("grammar_type", result.stderr)
+
+    def manifest(self, language, **evaluation):
+        manifest = json.loads(TINY.read_text())
+        manifest["training"]["decoding"]["grammar_type"] = language
+        manifest["evaluation"] = evaluation
+        file = self.path / "manifest.json"
+        file.write_text(json.dumps(manifest, indent=2) + "\n")
+        return file
+
+    def test_the_suite_text_judges_every_language(self):
+        rows = self.path / "rows.jsonl"
+        cases = {
+            "json": [('{"a": [1, 2.0]}', '{"a": [1.0, 2]}', True), ('{"b": 1, "a": null}', '{"a": null, "b": 1}', True), ("[1, 2]", "[2, 1]", False),
+                     ('{"a": 1}', '{"a": true}', False), ("[1]", "[1, 2]", False), ("{a: 1}", "{}", None)],
+            "cypher": [(" MATCH (n) RETURN n\n", "MATCH (n) RETURN n", True), ("MATCH (m) RETURN m", "MATCH (n) RETURN n", False), ("MATCH (n", "MATCH (n) RETURN n", None)],
+            "sql-sqlite": [("SELECT 1", "SELECT 1 ", True), ("SELECT FROM", "SELECT 1", None)],
+            "typescript": [("let a = 1;", "let a = 1;", True), ("let = ;", "let a = 1;", None)],
+        }
+        for language, judged in cases.items():
+            rows.write_text("".join(json.dumps(dict(output=output, answer=answer)) + "\n" for output, answer, _ in judged))
+            out = self.path / "out.jsonl"
+            result = run("eval", "--manifest", self.manifest(language), "--input", rows, "--output", out, "--json")
+            if "EXPERT-E361" in result.stderr:
+                continue  # no TypeScript compiler on this machine
+            self.assertEqual(result.returncode, 0, result.stderr)
+            verdicts = [json.loads(line)["eval"] for line in out.read_text().splitlines()]
+            for (output, answer, exact), verdict in zip(judged, verdicts):
+                self.assertEqual((verdict["parse_valid"], verdict["exact"]), (exact is not None, bool(exact)), (language, output, answer))
+                self.assertNotIn("executes", verdict)
+            self.assertEqual(json.loads(result.stdout)["suite"], "text")
+        rows.write_text('{"output": "1", "answer": "{"}\n{"output": "1"}\n')
+        result = run("eval", "--manifest", self.manifest("json"), "--input", rows, "--json")
+        gaps = json.loads(result.stdout)["not_measured"]
+        self.assertEqual((gaps["reference_not_parsed"], gaps["without_answer"]), (1, 1))
+
+    def test_suite_and_metrics_are_the_manifests(self):
+        """E416: a suite that does not fit; E417: a metric that it does not have."""
+        rows = self.path / "rows.jsonl"
+        rows.write_text('{"output": "SELECT 1", "answer": "SELECT 1"}\n')
+        for language, evaluation, number, said in (
+            ("json", dict(suite="sql"), 416, "grammar_type"),
+            ("sql-sqlite", dict(suite="sql"), 416, "sql-postgres"),
+            ("json", dict(suite="bleu"), 416, "/evaluation/suite"),
+            ("json", dict(metrics=["executes"]), 417, "parse_valid, exact"),
+            ("sql-postgres", dict(metrics=["exact", "rouge"]), 417, "rouge"),
+        ):
+            result = run("eval", "--manifest", self.manifest(language, **evaluation), "--input", rows)
+            self.assertEqual(result.returncode, 2)
+            self.assertIn(f"EXPERT-E{number}", result.stderr)
+            self.assertIn(said, result.stderr)
+        result = run("eval", "--manifest", self.manifest("sql-postgres", suite="text", metrics=["exact"]), "--input", rows, "--json")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        found = json.loads(result.stdout)
+        self.assertEqual(found["exact"]["count"], 1)
+        self.assertNotIn("parse_valid", found)
+
+    def test_write_puts_the_figures_into_the_manifest_and_nothing_else_changes(self):
+        rows = self.path / "rows.jsonl"
+        rows.write_text('{"output": "SELECT 1", "answer": "SELECT 1"}\n{"output": "no", "answer": "SELECT 1"}\n')
+        file = self.path / "manifest.json"
+        before = TINY.read_text()
+        file.write_text(before)
+        for _ in range(2):  # added, then replaced
+            self.assertEqual(run("eval", "--manifest", file, "--input", rows, "--write").returncode, 0)
+            after = file.read_text()
+            quality = json.loads(after)["quality_metrics"]
+            at = after.index(',\n  "quality_metrics"')
+            self.assertEqual(after[:at], before.rstrip()[:-1].rstrip())
+            self.assertEqual((quality["n"], quality["data_sha256"]), (2, hashlib.sha256(rows.read_bytes()).hexdigest()))
+            self.assertEqual(quality["exact"]["share"], 0.5)
+            self.assertNotIn("executes", quality)  # not measured
+            self.assertNotIn("commit", quality)  # no work tree
+            self.assertEqual(run("validate", file).returncode, 0)
+        for hand_written in ({}, {"accuracy": 0.9}, dict(quality, exact=0.9), dict(quality, n=0), 0.9, dict(quality, exact=dict(share=0.9, low=0.95, high=1))):
+            manifest = dict(json.loads(before), quality_metrics=hand_written)
+            file.write_text(json.dumps(manifest))
+            result = run("validate", file)
+            self.assertEqual(result.returncode, 2, hand_written)
+            self.assertIn("EXPERT-E418", result.stderr)
 
 
 class CheckSqlExec(unittest.TestCase):

@@ -92,6 +92,18 @@ TEST_CASE("the mission's values", "[experts]") {
   }
 }
 
+TEST_CASE("the small manifests augment as the large ones, but for table aliases", "[experts]") {
+  for (const std::string& name : names) {
+    INFO(name);
+    const Manifest full = manifest_of(name), tiny = manifest_of(name, "tiny/");
+    const std::string at = "/training/dataset/augmentation/";
+    CHECK(full.find(at + "table_aliases")->as_bool());
+    CHECK(!tiny.find(at + "table_aliases")->as_bool());
+    for (const char* key : {"comment_stripping", "case_normalization"})
+      CHECK(full.find(at + key)->dump() == tiny.find(at + key)->dump());
+  }
+}
+
 TEST_CASE("the comment of the batch block shows the planned bytes", "[experts]") {
   using Full = TrainingPlan<SqlExpert<>>;
   using Tiny = TrainingPlan<TinySqlExpert>;

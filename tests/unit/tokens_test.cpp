@@ -215,7 +215,7 @@ TEST_CASE("the share of rows with a schema is schema_injection_prob, chosen by t
     for (int i = 0; i < 4000; ++i) {
       Example example{RowShape::question_answer,
                       {{"system", "s", false}, {"user", "u", false}, {"assistant", "a", true}}};
-      REQUIRE(filter.keep(example));
+      REQUIRE(filter.keep(example, i + 1));
       has_schema.push_back(example.segments.size() == 3);
     }
     CHECK(filter.without_schema() == std::count(has_schema.begin(), has_schema.end(), false));
@@ -226,5 +226,66 @@ TEST_CASE("the share of rows with a schema is schema_injection_prob, chosen by t
   CHECK(kept(1) != kept(2));
   Example messages{RowShape::messages, {{"system", "s", false}, {"user", "u", false}, {"assistant", "a", true}}};
   RowFilter none({.schema_injection_prob = 0});
-  CHECK((none.keep(messages) && messages.segments.size() == 3));
+  CHECK((none.keep(messages, 1) && messages.segments.size() == 3));
+}
+
+TEST_CASE("validate_json leaves out answers that are not one JSON value, with the line of the first",
+          "[tokens][filter]") {
+  const Tokenizer tokenizer = byte_tokenizer();
+  std::string rows;
+  for (const char* answer : {"{\\\"a\\\": 1}", "{a: 1}", "1 2", "[1, 2]", "{\\\"a\\\": 1, \\\"a\\\": 2}", "null"})
+    append(rows, {"{\"question\": \"q\", \"answer\": \"", answer, "\"}\n"});
+  rows += "{\"text\": \"no JSON\"}\n{\"input_ids\": [1, 2]}\n";
+  const auto read = [&](bool validate_json) {
+    return dataset_of<Qwen3Chat>(rows, tokenizer, im_end, {}, {.validate_json = validate_json});
+  };
+  CHECK(read(false).documents.size() == 8);
+  const Dataset kept = read(true);
+  CHECK(kept.lines == std::vector<std::int64_t>{1, 4, 6, 8});
+  CHECK((kept.not_json.rows == 4 && kept.not_json.first_line == 2));
+}
+
+TEST_CASE("validate_schema asks for each answer whether it fits the schema of its row", "[tokens][filter]") {
+  const Tokenizer tokenizer = byte_tokenizer();
+  std::vector<std::string> asked;
+  const SchemaCheck check{[](void* list, const std::string& schema, const std::string& answer) {
+                            static_cast<std::vector<std::string>*>(list)->push_back(schema + "|" + answer);
+                            return answer != "bad";
+                          },
+                          &asked};
+  const Dataset kept = dataset_of<Qwen3Chat>(
+      R"({"question": "q", "context": "s", "answer": "good"}
+{"question": "q", "context": "s", "answer": "bad"}
+{"question": "q", "answer": "bad"}
+{"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "bad"}]})",
+      tokenizer, im_end, {}, {.validate_schema = check});
+  CHECK(asked ==
+        std::vector<std::string>{"s|good", "s|bad"});  // without the prefix; rows without a schema are not asked
+  CHECK(kept.lines == std::vector<std::int64_t>{1, 3, 4});
+  CHECK((kept.not_by_schema.rows == 1 && kept.not_by_schema.first_line == 2));
+}
+
+TEST_CASE("half of the rows get table_aliases, chosen by seed and line whatever came before", "[tokens][filter]") {
+  const auto aliased = [](std::uint64_t seed, std::int64_t every) {
+    RowFilter filter({.table_aliases = true, .seed = seed});
+    std::vector<bool> changed;
+    std::int64_t count = 0;
+    for (std::int64_t line = 1; line <= 4000; line += every) {
+      Example example{RowShape::question_answer, {{"user", "u", false}, {"assistant", "SELECT a.b FROM a", true}}};
+      REQUIRE(filter.keep(example, line));
+      changed.push_back(example.segments.back().content == "SELECT t1.b FROM a AS t1");
+      CHECK((changed.back() || example.segments.back().content == "SELECT a.b FROM a"));
+      count += changed.back();
+    }
+    CHECK(filter.with_aliases() == count);
+    return changed;
+  };
+  const std::vector<bool> all = aliased(1, 1), third = aliased(1, 3);
+  CHECK(std::abs(static_cast<double>(std::count(all.begin(), all.end(), true)) / 4000 - 0.5) < 0.03);
+  for (std::size_t i = 0; i < third.size(); ++i) CHECK(third[i] == all[3 * i]);
+  CHECK(all != aliased(2, 1));
+  Example other{RowShape::alpaca, {{"user", "u", false}, {"assistant", "SELECT a.b FROM a", true}}};
+  RowFilter filter({.table_aliases = true});
+  for (std::int64_t line = 1; line < 20; ++line) CHECK(filter.keep(other, line));
+  CHECK(other.segments.back().content == "SELECT a.b FROM a");
 }

@@ -24,9 +24,9 @@ inline constexpr ErrorCode weights_not_pinned_ones{403, "the weights are not tho
 enum ExitCode : int { ok = 0, failed = 1, refused = 2, interrupted = 130, terminated = 143 };
 
 // Input that is refused is 2; a full or failing disk (E203, E275), numbers that blew up (E303, E312) and what this
-// program or machine lacks (E404, E405) are 1.
+// program or machine lacks (E404, E405, E410) are 1.
 inline ExitCode exit_code_of(const Error& e) {
-  for (const int number : {203, 275, 303, 312, 404, 405})
+  for (const int number : {203, 275, 303, 312, 404, 405, 410})
     if (e.code() == number) return failed;
   return refused;
 }

@@ -17,6 +17,8 @@
 #include "cli/measured.hpp"
 #include "cli/measured_plans.hpp"
 #include "cli/model_options.hpp"
+#include "cli/record_checks.hpp"
+#include "cli/routing.hpp"
 #include "cli/run_record.hpp"
 #include "expert/core/sort.hpp"
 #include "expert/io/atomic_file.hpp"
@@ -99,6 +101,7 @@ ExitCode run_ls(Compiled compiled, Report& report) {
 
 struct ContractOptions {
   std::string manifest, model, output;
+  std::vector<std::string> manifests;  // of validate
   std::vector<std::string> settings;
   std::int64_t context_length = 2048;
 };
@@ -203,10 +206,11 @@ ExitCode run_plan(Compiled, const ContractOptions& options, Report& report) {
 }
 
 inline CLI::App* add_validate(CLI::App& app, ContractOptions& options) {
-  CLI::App* command = with_manifest_options(
-      app.add_subcommand("validate",
-                         "Compares a manifest with its schema, its expert and its files: all problems at once"),
-      options);
+  const char* about = "Compares a manifest with its schema, its expert and its files: all problems at once";
+  CLI::App* command = app.add_subcommand("validate", about);
+  command->add_option("manifest", options.manifests, "manifest.json of an expert; of several: also their /constraints")
+      ->required();
+  add_settings_option(*command, options.settings);
   command->add_option("--model", options.model, "Hugging Face directory of the base: its config.json and its hash");
   return command;
 }
@@ -293,6 +297,11 @@ class Validation {
       problem(manifest_mismatch, at + "/sha256", sha256, found, use_or_record);
   }
 
+  // Of training and evaluation; `model` may be empty.
+  void check_records(const std::string& model) {
+    for (Problem& found : record_problems(manifest_, model)) problems_.push_back(std::move(found));
+  }
+
   void note(std::string text) { notes_.push_back(std::move(text)); }
   ExitCode finish(Report& report) {
     sort_list(problems_, [](const Problem& a, const Problem& b) { return a.pointer < b.pointer; });
@@ -331,8 +340,8 @@ class Validation {
 
 // Against the known expert with the fewest differences.
 template <class Compiled>
-ExitCode run_validate(Compiled compiled, const ContractOptions& options, Report& report) {
-  Manifest manifest{options.manifest, read_json(options.manifest, default_limits.manifest_bytes), {}};
+ExitCode validate_one(Compiled compiled, const std::string& file, const ContractOptions& options, Report& report) {
+  Manifest manifest{file, read_json(file, default_limits.manifest_bytes), {}};
   const bool sound = manifest_problems(manifest.json).empty();
   if (sound)
     for (const std::string& setting : options.settings) set_value(manifest, setting);
@@ -351,8 +360,31 @@ ExitCode run_validate(Compiled compiled, const ContractOptions& options, Report&
     validation.check_latency<E>();
     if (!options.model.empty()) validation.check_base<E>(options.model);
     validation.check_files();
+    validation.check_records(options.model);
   });
   return validation.finish(report);
+}
+
+// Several manifests: each on its own, and their constraints where all of them are sound.
+template <class Compiled>
+ExitCode run_validate(Compiled compiled, const ContractOptions& options, Report& report) {
+  if (options.manifests.size() == 1) return validate_one(compiled, options.manifests.front(), options, report);
+  ExitCode code = ok;
+  Json list = Json::array();
+  std::vector<ExpertCard> cards;
+  for (const std::string& file : options.manifests) {
+    Report one(report.wants_json());
+    if (validate_one(compiled, file, options, one) != ok) code = refused;
+    list.push(Json::object().set("manifest", utf8_lossy(file)).set("result", std::move(one.result())));
+    Manifest manifest{file, read_json(file, default_limits.manifest_bytes), {}};
+    if (manifest_problems(manifest.json).empty()) cards.push_back(card_of(manifest));
+  }
+  report.result().set("manifests", std::move(list));
+  if (cards.size() != options.manifests.size()) return code;
+  const std::vector<Error> errors = chain_errors(cards);
+  report.complain(errors);
+  if (errors.empty()) report.say("these experts can be loaded together");
+  return errors.empty() ? code : refused;
 }
 
 inline CLI::App* add_scaffold(CLI::App& app, ContractOptions& options) {

@@ -30,7 +30,8 @@ inline CLI::App* add_generate(CLI::App& app, GenerateFlags& flags) {
   CLI::App* command = app.add_subcommand("generate", "Answers rows with a base model or an expert");
   add_model_options(*command, flags.model);
   command->add_option("--adapter", flags.adapter, "PEFT directory, or none: the base alone")->capture_default_str();
-  command->add_option("--input", flags.input, "JSON lines, plain or gzip")->required();
+  command->add_option("--input", flags.input,
+                      "JSON lines, plain or gzip; default: the manifest's test_cases, else its test_path");
   command->add_option("--output", flags.output, "JSON lines")->required();
   command->add_flag("--greedy", flags.greedy, "the most probable token each time");
   command->add_option("--max-new-tokens", flags.max_new_tokens)->capture_default_str();
@@ -61,6 +62,23 @@ inline CLI::App* add_generate(CLI::App& app, GenerateFlags& flags) {
   command->add_option("--top-k", flags.top_k);
   command->add_option("--min-p", flags.min_p);
   return command;
+}
+
+// --input; else the rows that the manifest keeps for tests, relative to it. Throws E401 where there are none.
+inline std::string rows_to_answer(const GenerateFlags& flags, const Manifest& manifest, const Report& report) {
+  if (!flags.input.empty()) return flags.input;
+  for (const char* pointer : {"/evaluation/test_cases", "/training/dataset/test_path"}) {
+    const Json* path = manifest.find(pointer);
+    if (path == nullptr || path->as_string().empty()) continue;
+    const std::string file = (std::filesystem::path(manifest.file).parent_path() / path->as_string()).string();
+    report.say(joined({"input: ", file, " (", pointer, ", ", manifest.origin(pointer), ")"}));
+    return file;
+  }
+  throw Error(bad_command_line, {.file = manifest.file,
+                                 .where = "/training/dataset/test_path",
+                                 .expected = "rows to answer",
+                                 .got = "neither --input nor this field nor /evaluation/test_cases",
+                                 .fix = "Give --input FILE"});
 }
 
 // flag > manifest > default, each with its origin.
@@ -122,7 +140,7 @@ ExitCode run_generate(Experts experts, const GenerateFlags& flags, Report& repor
   job.model = flags.model.model;
   job.cache = cache_directory(flags.model);
   if (flags.adapter != "none") job.adapter = flags.adapter;
-  job.input = flags.input;
+  job.input = rows_to_answer(flags, manifest, report);
   job.output = flags.output;
   job.threads = flags.model.threads;
   job.batch_size = flags.batch_size;

@@ -12,6 +12,7 @@
 #include "expert/generate.hpp"
 #include "expert/grammar/gbnf.hpp"
 #include "expert/grammar/json_schema.hpp"
+#include "expert/manifest.hpp"
 #include "expert/optimizer.hpp"
 #include "expert/training_run.hpp"
 #include "expert/weights.hpp"
@@ -22,6 +23,7 @@ namespace cli {
 struct TrainJob {
   std::string model, data, valid, out;  // valid: rows for eval_loss; empty: none
   std::string cache;                    // of packed weights; empty: none, here and below
+  std::string test = {};                // rows that must not be among those of data; empty: none
   bool resume = false;
   int threads = 1;
   OptimizerOptions optimizer;
@@ -35,6 +37,7 @@ struct TrainJob {
   std::vector<std::string> command = {};         // the words of the command line, to be shown for a resume
   std::int64_t samples = 5;                      // rows that base and expert answer for the report
   std::vector<std::string> stop_sequences = {};  // end those answers
+  Manifest manifest = {};                        // with the settings of the run
   Json record = Json::object();                  // run.json, as far as it is known before the base is read
 };
 

@@ -83,6 +83,8 @@ inline std::string grammar_type(const Manifest& manifest) {
   return type != nullptr ? type->as_string() : std::string();
 }
 
+inline bool is_sql(const Manifest& manifest) { return grammar_type(manifest).starts_with("sql-"); }
+
 // How rows become text: the names of their fields, what stands before the schema in the system message, and the form of
 // their SQL. The same for training and for prompts.
 inline RowOptions row_options(const Manifest& manifest) {
@@ -91,7 +93,7 @@ inline RowOptions row_options(const Manifest& manifest) {
   RowOptions rows;
   rows.field_mapping = dataset.field_mapping;
   if (language == "sql-postgres") rows.context_prefix = "Dialect: postgres\nSchema:\n";
-  if (language.starts_with("sql")) {
+  if (is_sql(manifest)) {
     rows.sql.comment_stripping = dataset.comment_stripping;
     if (dataset.case_normalization == "lower") rows.sql.case_normalization = KeywordCase::lower;
     if (dataset.case_normalization == "upper") rows.sql.case_normalization = KeywordCase::upper;

@@ -115,9 +115,12 @@ inline void add_defaults(const Manifest& manifest, Json& rows) {
       {"/training/config/early_stopping_patience", t.early_stopping_patience},
       {"/base_models/0/adapters/0/dropout", t.dropout},
       {"/training/dataset/augmentation/schema_injection_prob", s.schema_injection_prob},
+      {"/training/dataset/augmentation/table_aliases", s.table_aliases},
       {"/training/dataset/validation/min_length", s.min_length},
       {"/training/dataset/validation/max_length", s.max_length},
       {"/training/dataset/validation/deduplicate", s.deduplicate},
+      {"/training/dataset/validation/validate_json", s.validate_json},
+      {"/training/dataset/validation/validate_schema", s.validate_schema},
       {"/training/decoding/temperature", d.temperature},
       {"/training/decoding/top_p", d.top_p},
       {"/training/decoding/top_k", d.top_k},
@@ -254,6 +257,9 @@ inline Json data_record(const std::string& file, const Json& sha256, const Train
       .set("duplicates", data.duplicates)
       .set("too_short", data.too_short)
       .set("too_long", data.too_long)
+      .set("not_json", data.not_json.rows)
+      .set("not_by_schema", data.not_by_schema.rows)
+      .set("with_aliases", data.with_aliases)
       .set("without_schema", data.without_schema)
       .set("blank_lines", data.blank_lines)
       .set("shapes", std::move(shapes));

@@ -8,10 +8,12 @@
 #include <vector>
 
 #include "cli/jobs.hpp"
+#include "cli/leaks.hpp"
 #include "cli/progress.hpp"
 #include "cli/run_record.hpp"
 #include "cli/samples.hpp"
 #include "cli/signals.hpp"
+#include "cli/train_records.hpp"
 #include "expert/adapter_file.hpp"
 #include "expert/io/gzip.hpp"
 #include "expert/io/hf_config.hpp"
@@ -58,6 +60,13 @@ inline std::string describe_filtered(const Dataset& data) {
   add(data.too_short, "rows left out as too short");
   add(data.too_long, "rows left out as too long");
   add(data.duplicates, "duplicates left out");
+  const auto add_first = [&](const LeftOut& left_out, const char* what) {
+    add(left_out.rows, what);
+    if (left_out.rows > 0) expert::append(text, {", the first in line ", left_out.first_line});
+  };
+  add_first(data.not_json, "rows left out whose answer is not JSON");
+  add_first(data.not_by_schema, "rows left out whose answer does not fit their schema");
+  add(data.with_aliases, "rows with table aliases");
   add(data.without_schema, "rows without their schema (schema_injection_prob)");
   add(data.blank_lines, "blank lines");
   return text;
@@ -93,8 +102,8 @@ inline Isa isa_of_run(const std::optional<SavedCheckpoint>& checkpoint) {
 inline Json dataset_item(const TrainJob& job) {
   Json mapping = Json::object();
   for (const auto& [ours, theirs] : job.rows.field_mapping) mapping.set(ours, theirs);
-  return Json::object()
-      .set("field_mapping", std::move(mapping))
+  Json item = Json::object();
+  item.set("field_mapping", std::move(mapping))
       .set("context_prefix", job.rows.context_prefix)
       .set("comment_stripping", job.rows.sql.comment_stripping)
       .set("case_normalization", static_cast<int>(job.rows.sql.case_normalization))
@@ -102,6 +111,11 @@ inline Json dataset_item(const TrainJob& job) {
       .set("max_length", job.filter.max_length)
       .set("deduplicate", job.filter.deduplicate)
       .set("schema_injection_prob", job.filter.schema_injection_prob);
+  // Named where they are on, so that older checkpoints without them go on.
+  if (job.filter.table_aliases) item.set("table_aliases", true);
+  if (job.filter.validate_json) item.set("validate_json", true);
+  if (job.filter.validate_schema.fits != nullptr) item.set("validate_schema", true);
+  return item;
 }
 
 template <class E>
@@ -180,6 +194,14 @@ ExitCode train_expert(const TrainJob& job, Report& report) {
     say_rows("evaluation rows", *valid, report);
   }
 
+  std::optional<Leaks> leaks;
+  if (!job.test.empty()) {
+    leaks = count_leaks(job.test, job.data, job.rows);
+    report.say(joined({"test rows: ", leaks->leaked, " of ", leaks->rows, " rows of ", job.test,
+                       " are asked in the training rows too",
+                       leaks->leaked == 0 ? std::string() : joined({", the first in line ", leaks->first_line})}));
+  }
+
   Trainer<E> trainer(device, weights,
                      {.optimizer = job.optimizer, .dropout = static_cast<float>(job.dropout), .seed = job.seed});
   TrainingRun<E> run(trainer, data, job.run);
@@ -208,6 +230,10 @@ ExitCode train_expert(const TrainJob& job, Report& report) {
   report.say(line);
 
   Json record = job.record, rows = Json::object().set("train", data_record(job.data, data_item.value, data));
+  if (leaks)
+    rows.set(
+        "test",
+        Json::object().set("path", utf8_lossy(job.test)).set("rows", leaks->rows).set("in_training", leaks->leaked));
   if (valid) rows.set("evaluation", data_record(job.valid, sha256_file(job.valid), *valid));
   record.set("machine", machine_record(device.cpu().isa, job.threads))
       .set("base", base_record(job.model, base.value))
@@ -237,6 +263,13 @@ ExitCode train_expert(const TrainJob& job, Report& report) {
   } else {
     save_adapter<E>(trainer.adapter(), job.out, job.model, job.dropout);
   }
+  const TrainedFiles trained{.out = job.out,
+                             .adapter = trains_base ? "" : "adapter_model.safetensors",
+                             .base = base.value,
+                             .data_sha256 = data_item.value,
+                             .rows = data.data().documents.size()};
+  write_file((fs::path(job.out) / "manifest.json").string(),
+             manifest_with_records(job.manifest, trained, state, directory.steps()).dump(2) + "\n");
   if constexpr (!trains_base) {
     if (job.samples > 0 && state.stop_reason != TrainingStop::requested) {
       const TrainingData& asked = valid ? *valid : data;

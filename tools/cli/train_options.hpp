@@ -11,6 +11,7 @@
 
 #include "cli/jobs.hpp"
 #include "cli/model_options.hpp"
+#include "schema_judge.hpp"
 
 namespace cli {
 
@@ -132,6 +133,16 @@ inline std::string training_rows(const TrainOptions& options, const Manifest& ma
   return file;
 }
 
+// The manifest's test_path, relative to the manifest, where the file is there.
+inline std::string test_rows(const Manifest& manifest, const Report& report) {
+  const std::string path = dataset_values(manifest).test_path;
+  if (path.empty()) return {};
+  const std::string file = (std::filesystem::path(manifest.file).parent_path() / path).string();
+  if (std::filesystem::exists(file)) return file;
+  report.say("test rows: " + file + " (test_path) does not exist: not looked for among the training rows");
+  return {};
+}
+
 inline TrainJob make_train_job(const TrainOptions& options, const Manifest& manifest, const Report& report) {
   const TrainingValues training = training_values(manifest);
   const DatasetValues dataset = dataset_values(manifest);
@@ -139,10 +150,12 @@ inline TrainJob make_train_job(const TrainOptions& options, const Manifest& mani
   job.model = options.model.model;
   job.cache = cache_directory(options.model);
   job.data = training_rows(options, manifest, report);
+  job.test = test_rows(manifest, report);
   job.out = options.out;
   job.resume = options.resume;
   job.command = options.command;
   job.samples = options.samples;
+  job.manifest = manifest;
   job.stop_sequences = decoding_values(manifest).stop_sequences;
   job.threads = options.model.threads;
   job.optimizer.learning_rate = training.learning_rate;
@@ -174,8 +187,16 @@ inline TrainJob make_train_job(const TrainOptions& options, const Manifest& mani
   job.filter = {.min_length = dataset.min_length,
                 .max_length = dataset.max_length,
                 .deduplicate = dataset.deduplicate,
+                .validate_json = dataset.validate_json,
                 .schema_injection_prob = dataset.schema_injection_prob,
+                .table_aliases = dataset.table_aliases && is_sql(manifest),
                 .seed = training.seed};
+  if (dataset.validate_json && grammar_type(manifest) != "json")
+    throw Error(rule_without_meaning, {.file = manifest.file,
+                                       .where = "/training/dataset/validation/validate_json",
+                                       .expected = "false: the answers are no JSON",
+                                       .got = "true for " + expert::quoted(grammar_type(manifest)),
+                                       .fix = "Remove the field"});
   resolve_evaluation(options, manifest, job, report);
   check_run_options(job.run, !job.valid.empty(), true);
   return job;
@@ -217,12 +238,14 @@ inline void say_values(const Manifest& manifest, const TrainJob& job, const Repo
   report.say(text);
 }
 
-// Values that the manifest may hold and that no stage acts on yet.
-inline void announce_not_built(const Manifest& manifest, const Report& report) {
+// What the manifest asks for and its language has nothing for, and what no stage acts on yet.
+inline void announce_inert(const Manifest& manifest, const Report& report) {
+  for (const std::string& name : not_built_yet(manifest))
+    if (name.starts_with("/training/")) report.say("not built yet: " + name);
   const DatasetValues dataset = dataset_values(manifest);
-  if (dataset.table_aliases) report.say("not built yet: augmentation table_aliases");
   const std::string language = grammar_type(manifest);
-  if (language.starts_with("sql")) return;
+  if (is_sql(manifest)) return;
+  if (dataset.table_aliases) report.say("table_aliases: no tables in " + language);
   if (dataset.comment_stripping) report.say("not built yet: augmentation comment_stripping for " + language);
   if (dataset.case_normalization != "preserve")
     report.say("not built yet: augmentation case_normalization " + dataset.case_normalization + " for " + language);

@@ -45,6 +45,7 @@ struct Example {
   RowShape shape = RowShape::text;
   std::vector<Segment> segments;
   IdRow tokens = {};
+  std::string context = {};  // of question/answer rows, without the prefix: the schema that the answer is for
   bool is_chat() const { return !segments.empty() && !segments.front().role.empty(); }
 };
 
@@ -124,8 +125,8 @@ inline Example read_example(const JsonRow& row, const std::string& file, const R
     }
   } else if (pair("question", "answer")) {
     example.shape = RowShape::question_answer;
-    const std::string context = normalize_sql(fields.optional("context"), options.sql);
-    if (!context.empty()) say("system", options.context_prefix + context);
+    example.context = normalize_sql(fields.optional("context"), options.sql);
+    if (!example.context.empty()) say("system", options.context_prefix + example.context);
     say("user", fields.required("question"));
     answer("answer");
     if (complete) segments.back().content = normalize_sql(std::move(segments.back().content), options.sql);

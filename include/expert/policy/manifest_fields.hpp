@@ -113,10 +113,10 @@ inline constexpr auto manifest_fields = [] {
       ManifestField{"/routing/exclude_keywords", run_time, texts, "route"},
       ManifestField{"/routing/router_hint", run_time, text, "route"},
       ManifestField{"/routing/priority", run_time, number, "route", 0, 1},
-      ManifestField{"/constraints/max_chain", run_time, integer, "loading several experts", 1, any_count},
-      ManifestField{"/constraints/load_order", run_time, integer, "loading several experts", 0, any_count},
-      ManifestField{"/constraints/incompatible_with", run_time, texts, "loading several experts"},
-      ManifestField{"/constraints/requires", run_time, texts, "loading several experts"},
+      ManifestField{"/constraints/max_chain", run_time, integer, "route, validate", 1, any_count},
+      ManifestField{"/constraints/load_order", run_time, integer, "route, validate", 0, any_count},
+      ManifestField{"/constraints/incompatible_with", run_time, texts, "route, validate"},
+      ManifestField{"/constraints/requires", run_time, texts, "route, validate"},
       ManifestField{"/perf/latency_ms_overhead", record, number, "upper bound, measured by bench", 0},
       ManifestField{"/perf/vram_mb_overhead", record, number, "upper bound, compared with the plan", 0},
       ManifestField{"/perf/supported_batch_sizes", projected, integers, "decode_batches", 1, any_count},
@@ -126,7 +126,7 @@ inline constexpr auto manifest_fields = [] {
 
       ManifestField{"/training/dataset/path", run_time, text, "tokens"},
       ManifestField{"/training/dataset/validation_path", run_time, text, "tokens"},
-      ManifestField{"/training/dataset/test_path", run_time, text, "eval"},
+      ManifestField{"/training/dataset/test_path", run_time, text, "generate, train"},
       one_of("/training/dataset/format", run_time, "jsonl", "tokens"),
       ManifestField{"/training/dataset/field_mapping", run_time, text_map, "tokens"},
       ManifestField{"/training/dataset/streaming", run_time, boolean, "tokens"},
@@ -209,11 +209,11 @@ inline constexpr auto manifest_fields = [] {
       ManifestField{"/training/checkpoint", record, anything, "training"},
       ManifestField{"/training/packaging_checkpoint", record, anything, "package"},
       ManifestField{"/training/base_model_version", record, anything, "training"},
-      ManifestField{"/training/quality_score", record, anything, "eval"},
+      ManifestField{"/training/quality_score", record, anything, "training"},
       ManifestField{"/training/alternative_checkpoints", record, anything, "training"},
 
       ManifestField{"/evaluation/suite", run_time, text, "eval"},
-      ManifestField{"/evaluation/test_cases", run_time, text, "eval"},
+      ManifestField{"/evaluation/test_cases", run_time, text, "generate"},
       ManifestField{"/evaluation/metrics", run_time, texts, "eval"},
       ManifestField{"/quality_metrics", record, anything, "eval"},
       ManifestField{"/integrity/created_at", record, text, "package"},
@@ -228,38 +228,13 @@ struct NotBuiltField {
   std::string_view inert;  // the value, as JSON, that asks for nothing; empty: every value asks
 };
 inline constexpr std::array manifest_fields_not_built{
-    NotBuiltField{"/routing/keywords", "[]"},
-    NotBuiltField{"/routing/exclude_keywords", "[]"},
-    NotBuiltField{"/routing/router_hint", "\"\""},
-    NotBuiltField{"/routing/priority", ""},
-    NotBuiltField{"/constraints/max_chain", ""},
-    NotBuiltField{"/constraints/load_order", ""},
-    NotBuiltField{"/constraints/incompatible_with", "[]"},
-    NotBuiltField{"/constraints/requires", "[]"},
-    NotBuiltField{"/training/dataset/test_path", "\"\""},
     NotBuiltField{"/training/dataset/streaming", "false"},
-    NotBuiltField{"/training/dataset/augmentation/table_aliases", "false"},
-    NotBuiltField{"/training/dataset/validation/validate_json", "false"},
-    NotBuiltField{"/training/dataset/validation/validate_schema", "false"},
-    NotBuiltField{"/evaluation/suite", "\"\""},
-    NotBuiltField{"/evaluation/test_cases", "\"\""},
-    NotBuiltField{"/evaluation/metrics", "[]"},
 };
 
 // Records that no tool writes or compares yet.
-inline constexpr std::array<std::string_view, 12> manifest_records_not_built{
-    "/training/dataset/preprocessing",
-    "/training/dataset/splits",
-    "/training/dataset/*_distribution",
-    "/training/trained_on",
-    "/training/checkpoint",
-    "/training/packaging_checkpoint",
-    "/training/base_model_version",
-    "/training/quality_score",
-    "/training/alternative_checkpoints",
-    "/quality_metrics",
-    "/integrity/created_at",
-    "/integrity/files",
+inline constexpr std::array<std::string_view, 6> manifest_records_not_built{
+    "/training/dataset/preprocessing", "/training/dataset/splits", "/training/dataset/*_distribution",
+    "/training/packaging_checkpoint",  "/integrity/created_at",    "/integrity/files",
 };
 
 }  // namespace v0
