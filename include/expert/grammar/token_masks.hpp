@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "expert/core/limits.hpp"
 #include "expert/cpu/isa.hpp"
 #include "expert/grammar/automaton.hpp"
 #include "expert/grammar/int_index.hpp"
@@ -21,8 +22,12 @@ inline namespace v0 {
 // grows while it is used, so it serves one thread at a time. Grammar and vocabulary must outlive it.
 class TokenMasks {
  public:
-  TokenMasks(const GrammarAutomaton& automaton, const Vocabulary& vocabulary, Isa isa = best_isa())
-      : automaton_(automaton), vocabulary_(vocabulary), isa_(isa), sets_(automaton, vocabulary, isa) {
+  TokenMasks(const GrammarAutomaton& automaton, const Vocabulary& vocabulary, Isa isa = best_isa(),
+             const Limits& limits = default_limits)
+      : automaton_(automaton),
+        vocabulary_(vocabulary),
+        isa_(isa),
+        sets_(automaton, vocabulary, isa, limits.grammar_mask_work) {
     clear();
   }
 
@@ -41,8 +46,9 @@ class TokenMasks {
     unions_.clear();
     masks_.assign(1, {});
   }
-  // Called between masks: keeps the memo below a bound.
+  // Called between masks: keeps the memo below a bound, and counts the work of the next one anew.
   void trim() {
+    sets_.begin_mask();
     if (sets_.bytes() + masks_.size() * 8 * vocabulary_.mask_words() + steps_.size() * 64 > max_bytes) clear();
   }
 

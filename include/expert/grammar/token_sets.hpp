@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <deque>
 #include <span>
+#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -28,6 +29,7 @@ namespace expert {
 inline namespace v0 {
 
 inline constexpr ErrorCode token_nests_too_deep{334, "a token opens more rules of a grammar than are followed"};
+inline constexpr ErrorCode mask_too_costly{348, "finding the tokens that may come next takes too much work"};
 
 namespace detail {
 
@@ -64,8 +66,8 @@ class TokenSets {
     std::int32_t ends = 0;             // list of nodes at which the state's rule is complete
   };
 
-  TokenSets(const GrammarAutomaton& automaton, const Vocabulary& vocabulary, Isa isa)
-      : automaton_(automaton), vocabulary_(vocabulary), isa_(isa) {
+  TokenSets(const GrammarAutomaton& automaton, const Vocabulary& vocabulary, Isa isa, std::int64_t max_work)
+      : automaton_(automaton), vocabulary_(vocabulary), isa_(isa), max_work_(max_work) {
     profiles_.resize(static_cast<std::size_t>(automaton.states()));
     for (std::int32_t rule = 0; rule < automaton.rules(); ++rule) {
       first_kinds_.push_back(kinds_of(automaton.first(rule)));
@@ -95,6 +97,8 @@ class TokenSets {
     by_list_.insert(key, made);
     return made;
   }
+  // A new mask begins: max_work visits of a node are allowed for it, then there is E348.
+  void begin_mask() { work_ = 0; }
   const Result& result(std::int32_t i) const { return results_[static_cast<std::size_t>(i)]; }
   ListTable& lists() { return lists_; }
   std::size_t bytes() const { return bytes_; }
@@ -314,15 +318,15 @@ class TokenSets {
     return true;
   }
 
+  // What is in the making is given up; what was made stays sound.
+  [[noreturn]] void give_up(ErrorCode code, std::string expected, const char* fix) {
+    depth_ = 0;
+    throw Error(code, {.file = {}, .where = {}, .expected = std::move(expected), .got = "more", .fix = fix});
+  }
   Work& open_work() {
-    if (depth_ == max_depth) {
-      depth_ = 0;
-      throw Error(token_nests_too_deep, {.file = {},
-                                         .where = {},
-                                         .expected = joined({"at most ", max_depth, " rules open within a token"}),
-                                         .got = "more",
-                                         .fix = "Let rules read something before they call the next one"});
-    }
+    if (depth_ == max_depth)
+      give_up(token_nests_too_deep, joined({"at most ", max_depth, " rules open within a token"}),
+              "Let rules read something before they call the next one");
     if (depth_ == works_.size()) works_.emplace_back();
     Work& work = works_[depth_++];
     work.ids.clear();
@@ -392,6 +396,9 @@ class TokenSets {
   void visit(Work& work, std::int32_t v, std::int32_t state, std::int32_t covered) {
     const Vocabulary::Node& node = vocabulary_.node(v);
     if ((node.below & profile(state).next) == 0) return;
+    if (++work_ > max_work_)
+      give_up(mask_too_costly, joined({"at most ", max_work_, " nodes of the vocabulary (grammar_mask_work)"}),
+              "Make the grammar less ambiguous");
     CharacterKinds kinds = covered == none ? 0 : profile(covered).rest;
     if (covered == none && (v == Vocabulary::root || v == vocabulary_.space())) {
       const Profile& here = with_rest(state);
@@ -473,6 +480,7 @@ class TokenSets {
   std::deque<Work> works_;
   std::size_t depth_ = 0;
   std::size_t bytes_ = 0;
+  std::int64_t max_work_, work_ = 0;
 };
 
 }  // namespace detail
