@@ -329,7 +329,8 @@ TEST_CASE("what is alive is bounded, and more is an error", "[grammar]") {
 
 TEST_CASE("a byte of an ambiguous text costs no more than its frames", "[grammar]") {
   const Vocabulary vocabulary = vocabulary_of(small_tokens());
-  const GrammarAutomaton automaton(parse_gbnf("root ::= s\ns ::= \"a\" | \"a\" s \"b\"? | s2 s\ns2 ::= \"a\" s2? | \"(\" s \")\"", "g"));
+  const GrammarAutomaton automaton(
+      parse_gbnf("root ::= s\ns ::= \"a\" | \"a\" s \"b\"? | s2 s\ns2 ::= \"a\" s2? | \"(\" s \")\"", "g"));
   TokenMasks masks(automaton, vocabulary);
   Limits limits;
   limits.grammar_work = 40'000;     // quadratic work for a byte would be 10^6 here, and more
