@@ -64,6 +64,7 @@ class TokenSets {
     std::vector<std::uint64_t> words;  // (mask_words) of the tokens, or
     std::vector<std::int32_t> ids;     // the tokens themselves where they are few
     std::int32_t ends = 0;             // list of nodes at which the state's rule is complete
+    friend bool operator==(const Result&, const Result&) = default;
   };
 
   TokenSets(const GrammarAutomaton& automaton, const Vocabulary& vocabulary, Isa isa, std::int64_t max_work)
@@ -105,6 +106,7 @@ class TokenSets {
   void clear() {
     by_node_.clear();
     by_list_.clear();
+    by_content_.clear();
     results_.clear();
     text_masks_.clear();
     lists_.clear();
@@ -348,9 +350,22 @@ class TokenSets {
     std::sort(work.ends.begin(), work.ends.end());
     work.ends.erase(std::unique(work.ends.begin(), work.ends.end()), work.ends.end());
     result.ends = lists_.intern(work.ends);
-    bytes_ += sizeof(Result) + 8 * result.words.size() + 4 * result.ids.size() + 4 * work.ends.size() + 32;
+    bytes_ += 32;
+    const std::uint64_t content = content_of(result);
+    const std::int32_t known = by_content_.find(content);
+    if (known >= 0 && results_[static_cast<std::size_t>(known)] == result) return known;
+    bytes_ += sizeof(Result) + 8 * result.words.size() + 4 * result.ids.size() + 4 * work.ends.size();
     results_.push_back(std::move(result));
-    return static_cast<std::int32_t>(results_.size() - 1);
+    const auto made = static_cast<std::int32_t>(results_.size() - 1);
+    by_content_.insert(content, made);
+    return made;
+  }
+  // Equal results are kept once: the states of a long repetition accept the same tokens until its end is near.
+  static std::uint64_t content_of(const Result& result) {
+    std::uint64_t content = static_cast<std::uint64_t>(result.ends);
+    for (const std::uint64_t word : result.words) content = mix_bits(content ^ word);
+    for (const std::int32_t id : result.ids) content = mix_bits(content ^ static_cast<std::uint64_t>(id));
+    return content;
   }
   void join(std::vector<std::uint64_t>& out, const std::uint64_t* in) const {
     with_mask_kernels(isa_, [&](auto kernels) { decltype(kernels)::join(out.data(), in, out.size()); });
@@ -474,7 +489,7 @@ class TokenSets {
   std::vector<Profile> profiles_;                           // (states)
   std::vector<CharacterKinds> first_kinds_, follow_kinds_;  // (rules)
   std::deque<TextMask> text_masks_;                         // a mask stays where it is
-  IntIndex by_node_, by_list_;
+  IntIndex by_node_, by_list_, by_content_;
   std::deque<Result> results_;  // a result stays where it is
   ListTable lists_;
   std::deque<Work> works_;
