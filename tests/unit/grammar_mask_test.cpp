@@ -311,12 +311,15 @@ TEST_CASE("what is alive is bounded, and more is an error", "[grammar]") {
   CHECK(matcher.live_heads() < 20);
   check_mask(matcher, vocabulary);
 
+  const GrammarAutomaton forked(
+      parse_gbnf("root ::= b | c | d\nb ::= \"a\" b? \"b\"\nc ::= \"a\" c? \"c\"\nd ::= \"a\" d? \"d\"", "g"));
+  TokenMasks three(forked, vocabulary);
   for (const auto limit : {&Limits::grammar_heads, &Limits::grammar_frames, &Limits::grammar_work}) {
     Limits limits;
     limits.*limit = 2;
-    GrammarMatcher narrow(masks, limits);
+    GrammarMatcher narrow(three, limits);
     CHECK(error_of([&] {
-            while (narrow.accept_text("a")) narrow.mask();
+            for (int i = 0; i < 9 && narrow.accept_text("a"); ++i) narrow.mask();
           }).error_code() == grammar_too_many_heads);
   }
   Limits limits;
