@@ -4,14 +4,15 @@
 A file says what it wants in a comment, in the words of the line below it, and the rules follow up to the next empty line:
 
     # names column: all any as        the rule `column`, for words that are none of these, in upper or lower case
-    # names Column: all any as        the same where case counts
+    # names-exact column: all any as  the same where case counts
+    # names column at most 63: all    behind what it shares with a reserved word, a word has at most 62 characters more
 
 Usage: make_gbnf_names.py [--check] FILE...   rewrites the files; --check only says which are not up to date."""
 import re
 import sys
 from pathlib import Path
 
-DIRECTIVE = re.compile(r"^# names(?P<exact>-exact)? (?P<rule>[\w-]+)(?: first (?P<first>\[.*?\]) then (?P<then>\[.*?\]))?:(?P<words>(?:.*\n)(?:#   .*\n)*)(?P<rules>(?:[^\n]+\n)*)", re.MULTILINE)
+DIRECTIVE = re.compile(r"^# names(?P<exact>-exact)? (?P<rule>[\w-]+)(?: at most (?P<most>\d+))?(?: first (?P<first>\[.*?\]) then (?P<then>\[.*?\]))?:(?P<words>(?:.*\n)(?:#   .*\n)*)(?P<rules>(?:[^\n]+\n)*)", re.MULTILINE)
 
 
 def split_class(text):
@@ -47,7 +48,7 @@ def spell_class(characters, other):
     return f"[{out}{other}]"
 
 
-def rules_for(rule, words, first, then, exact):
+def rules_for(rule, words, first, then, exact, most):
     """The automaton of all words but these: a state is the set of endings that would complete a reserved word."""
     tail = f"{rule}-end"
     numbers, lines = {}, []
@@ -70,7 +71,7 @@ def rules_for(rule, words, first, then, exact):
         if state is not start and "" not in state:
             body = f"({body})?"
         lines.append(f"{numbers[state]} ::= {body}\n")
-    return "".join(lines) + f"{tail} ::= {then}*\n"
+    return "".join(lines) + f"{tail} ::= {then}{f'{{0,{int(most) - 1}}}' if most else '*'}\n"
 
 
 def expand(match):
@@ -78,7 +79,7 @@ def expand(match):
     words = words if match["exact"] else [word.lower() for word in words]
     first, then = match["first"] or "[a-zA-Z_]", match["then"] or "[a-zA-Z0-9_]"
     head = match[0][:len(match[0]) - len(match["rules"])]
-    return head + rules_for(match["rule"], words, first, then, bool(match["exact"]))
+    return head + rules_for(match["rule"], words, first, then, bool(match["exact"]), match["most"])
 
 
 def main(arguments):

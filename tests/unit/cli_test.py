@@ -323,6 +323,35 @@ class Cli(unittest.TestCase):
         broken = self.write("broken.gbnf", 'root ::= root "a" | "b"\n')
         self.refused(run(*common, "--grammar", broken), 325, "line 1")
 
+    def test_answers_are_bound_to_the_names_of_a_schema(self):
+        grammar = self.write("names.gbnf", 'root ::= "SELECT " column-name " FROM " table-name\ntable-name ::= [a-z]{1,9}\n'
+                             'column-name ::= [a-zA-Z0-9]{1,9}\nqualifier ::= table-name\ncolumn-reference ::= column-name\n'
+                             'alias-name ::= column-name\noutput-name ::= column-name\n')
+        answers = self.path / "answers.jsonl"
+        contexts = ("CREATE TABLE tt (ab INT)", "CREATE TABLE uu (cd INT, ef TEXT)", "CREATE TABLE tt (ab INT)")
+        few = self.write("bound.jsonl", "".join(json.dumps({"question": "q", "context": context}) + "\n" for context in contexts))
+        common = ("generate", "--model", self.base, "--manifest", TINY, "--output", answers, "--temperature", "2", "--max-new-tokens", 40)
+        alias = "[a-zA-Z][0-9]{0,2}"
+
+        def run_and_read(*more):
+            result = run(*common, "--input", few, "--grammar", grammar, "--validation", "parser", *more)
+            self.assertEqual(result.returncode, 0, result.stderr)
+            self.assertIn(", bound to schemas); validation", result.stderr)
+            return [json.loads(line)["output"] for line in answers.read_text().splitlines()]
+
+        for text, names in zip(run_and_read("--schema-bound", "--batch-size", 2), (("ab", "tt"), ("cd|ef", "uu"), ("ab", "tt"))):
+            self.assertRegex(text, f"^SELECT (?:(?i:{names[0]})|{alias}) FROM (?:(?i:{names[1]})|{alias})$")
+        schema = self.write("db.sql", "CREATE TABLE vv (gh INT);\n")
+        for text in run_and_read("--schema", schema):
+            self.assertRegex(text, f"^SELECT (?:(?i:gh)|{alias}) FROM (?:(?i:vv)|{alias})$")
+        bare = self.write("bare.jsonl", '{"question": "q"}\n')
+        self.refused(run(*common, "--input", bare, "--grammar", grammar, "--schema-bound"), 352, "line 1")  # EXPERT-E352
+        broken = self.write("broken.sql", "CREATE TABLE t (\n  a INT")
+        self.refused(run(*common, "--input", few, "--grammar", grammar, "--schema", broken), 349, "line 2")
+        other = self.write("other.gbnf", 'root ::= "x"\n')
+        self.refused(run(*common, "--input", few, "--grammar", other, "--schema-bound"), 350, "a rule property")
+        self.refused(run(*common, "--input", few, "--grammar", "none", "--schema-bound"), 401, "narrowed")
+
     def test_grammar_accept_judges_texts(self):
         rows = self.write("texts.jsonl", "".join(json.dumps({"text": text}) + "\n" for text in ("SELECT a FROM t", "SELECT FROM", "SELECT 1;")))
         out = self.path / "accepted.jsonl"

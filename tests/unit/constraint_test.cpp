@@ -138,3 +138,13 @@ TEST_CASE("a stop sequence ends a text where the grammar accepts what stands bef
   CHECK(inside.text(0) == "SELECT a FROM tbl WHERE x = ';'");
   CHECK(inside.is_complete(0));
 }
+
+TEST_CASE("a text may follow masks of its own", "[constraint]") {
+  Masks masks(statement), other(R"(root ::= "x';'")");
+  GrammarConstraint constraint(masks.masks, 2);
+  constraint.use(1, other.masks);
+  CHECK(constraint.accept(0, 258));      // SELECT
+  CHECK(constraint.accept(1, 258 + 5));  // x';'
+  CHECK_FALSE(constraint.is_complete(0));
+  CHECK(constraint.is_complete(1));
+}

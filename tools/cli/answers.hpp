@@ -2,6 +2,8 @@
 // where there is one.
 #pragma once
 #include <algorithm>
+#include <list>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -9,6 +11,7 @@
 #include "cli/jobs.hpp"
 #include "expert/generate.hpp"
 #include "expert/grammar/constraint.hpp"
+#include "expert/grammar/name_binder.hpp"
 #include "expert/text/tokenizer.hpp"
 #include "expert/text/unicode.hpp"
 
@@ -59,15 +62,88 @@ struct GrammarMasks {
   TokenMasks masks;
 };
 
-// masks null: any text.
+// A schema as text, and what its errors name it.
+struct PromptSchema {
+  std::string text, name;
+};
+
+// The same grammar narrowed to schemas (docs/decisions/0008). At most `most` of them are kept: those asked for last.
+class SchemaMasks {
+ public:
+  SchemaMasks(const GrammarSource& source, const Vocabulary& vocabulary, std::int64_t most)
+      : binder_(source.parse()), vocabulary_(vocabulary), most_(static_cast<std::size_t>(most)) {}
+
+  TokenMasks& of(const PromptSchema& schema) {
+    const auto known =
+        std::find_if(kept_.begin(), kept_.end(), [&](const auto& one) { return one->schema == schema.text; });
+    if (known != kept_.end()) {
+      kept_.splice(kept_.begin(), kept_, known);
+    } else {
+      kept_.push_front(std::make_unique<One>(schema.text, binder_.bind(schema.text, schema.name), vocabulary_));
+      if (kept_.size() > most_) kept_.pop_back();
+    }
+    return kept_.front()->masks;
+  }
+
+ private:
+  struct One {
+    One(const std::string& text, const GrammarSyntax& grammar, const Vocabulary& vocabulary)
+        : schema(text), automaton(grammar), masks(automaton, vocabulary) {}
+    std::string schema;
+    GrammarAutomaton automaton;
+    TokenMasks masks;
+  };
+
+  NameBinder binder_;
+  const Vocabulary& vocabulary_;
+  std::size_t most_;
+  std::list<std::unique_ptr<One>> kept_;  // the one asked for last is the first
+};
+
+// Each prompt follows the grammar of its own schema from its first token on. No more prompts than SchemaMasks keeps
+// are decoded at once, so those in work are kept.
+class SchemaConstraint {
+ public:
+  SchemaConstraint(GrammarConstraint& texts, SchemaMasks& masks, std::span<const PromptSchema> schemas)
+      : texts_(texts), masks_(masks), schemas_(schemas), begun_(schemas.size()) {}
+
+  std::span<const std::uint64_t> mask(std::size_t prompt) {
+    if (!begun_[prompt]) texts_.use(prompt, masks_.of(schemas_[prompt]));
+    begun_[prompt] = true;
+    return texts_.mask(prompt);
+  }
+  std::vector<std::int32_t> forced(std::size_t prompt, std::int64_t limit) { return texts_.forced(prompt, limit); }
+  bool accept(std::size_t prompt, std::int32_t token) { return texts_.accept(prompt, token); }
+
+ private:
+  GrammarConstraint& texts_;
+  SchemaMasks& masks_;
+  std::span<const PromptSchema> schemas_;
+  std::vector<bool> begun_;
+};
+
+// What an answer must keep to. masks null: any text; bound null: the grammar as it is; else `schemas` has one for each
+// prompt.
+struct AnswerRules {
+  GrammarMasks* masks = nullptr;
+  SchemaMasks* bound = nullptr;
+  std::span<const PromptSchema> schemas = {};
+};
+
 template <class E>
 std::vector<Answer> answers_to(Generator<E>& generator, const Tokenizer& tokenizer,
                                std::span<const std::vector<std::int32_t>> prompts, const GenerateOptions& options,
-                               const std::vector<std::string>& stop_sequences, GrammarMasks* masks = nullptr) {
+                               const std::vector<std::string>& stop_sequences, const AnswerRules& rules = {}) {
   std::vector<Answer> answers;
-  if (masks != nullptr) {
-    GrammarConstraint constraint(masks->masks, prompts.size(), stop_sequences);
-    const auto generated = generator.generate(prompts, options, typename Generator<E>::GoOn{}, constraint);
+  if (rules.masks != nullptr) {
+    constexpr typename Generator<E>::GoOn go_on{};
+    GrammarConstraint constraint(rules.masks->masks, prompts.size(), stop_sequences);
+    std::vector<Generated> generated;
+    if (rules.bound == nullptr)
+      generated = generator.generate(prompts, options, go_on, constraint);
+    else
+      generated =
+          generator.generate(prompts, options, go_on, SchemaConstraint(constraint, *rules.bound, rules.schemas));
     for (std::size_t i = 0; i < generated.size(); ++i)
       answers.push_back({utf8_lossy(constraint.text(i)), generated[i].stop_reason, constraint.stopped_by(i),
                          std::ssize(generated[i].ids)});

@@ -19,7 +19,8 @@ struct GenerateFlags {
   bool greedy = false;
   std::int64_t max_new_tokens = 256, batch_size = 8, context = 0;
   std::uint64_t seed = 42;
-  std::string grammar, validation;
+  std::string grammar, validation, schema;
+  bool schema_bound = false;
   OnInvalid on_invalid = OnInvalid::mark;
   std::int64_t retries = 3;
   std::optional<float> temperature, top_p, min_p;
@@ -44,6 +45,9 @@ inline CLI::App* add_generate(CLI::App& app, GenerateFlags& flags) {
   command->add_option("--grammar", flags.grammar,
                       "a type (sql-postgres, json, ...), a file of GBNF or JSON Schema (*.json), or none; default: the "
                       "manifest's");
+  command->add_flag("--schema-bound", flags.schema_bound,
+                    "offer no tables, columns, labels... but those of the schema: each row's context or schema");
+  command->add_option("--schema", flags.schema, "file with the schema of all rows; implies --schema-bound");
   command->add_option("--validation", flags.validation, "who judges a finished answer; default: the manifest's")
       ->check(CLI::IsMember({"none", "parser", "parser-strict"}));
   command
@@ -125,12 +129,20 @@ void choose_grammar(const GenerateFlags& flags, const Manifest& manifest, Genera
   } else if (E::grammar::use_grammar) {
     job.grammar = grammar_source(std::string(E::grammar::grammar_type));
   }
+  job.schema_bound = flags.schema_bound || !flags.schema.empty();
+  if (job.schema_bound && !job.grammar.constrains())
+    throw Error(bad_command_line, {.where = "--schema-bound",
+                                   .expected = "a grammar to be narrowed",
+                                   .got = "none",
+                                   .fix = "Name one with --grammar"});
+  job.schema_file = flags.schema;
+  if (!flags.schema.empty()) job.schema = read_file(flags.schema, default_limits.grammar_bytes);
   const std::string declared = text_at("/training/decoding/validation");
   job.validation = !flags.validation.empty() ? flags.validation : declared.empty() ? "none" : declared;
   if (job.validation == "parser" && !job.grammar.constrains()) job.grammar_of_parser = grammar_source(job.language);
   report.say(joined({"grammar: ", job.grammar.constrains() ? job.grammar.name : std::string("none"), " (",
-                     flags.grammar.empty() ? "manifest" : "flag", "); validation: ", job.validation, " (",
-                     flags.validation.empty() ? "manifest" : "flag", ")"}));
+                     flags.grammar.empty() ? "manifest" : "flag", job.schema_bound ? ", bound to schemas" : "",
+                     "); validation: ", job.validation, " (", flags.validation.empty() ? "manifest" : "flag", ")"}));
 }
 
 template <class Experts>

@@ -14,12 +14,28 @@
 #include "cli/judge.hpp"
 #include "cli/train_job.hpp"
 #include "expert/adapter_file.hpp"
+#include "expert/data/row_fields.hpp"
 #include "expert/generate.hpp"
 #include "expert/kv_cache_file.hpp"
 
 namespace cli {
 
 inline constexpr ErrorCode answer_refused{317, "a generated answer is not valid"};
+inline constexpr ErrorCode row_without_schema{352, "a row has no schema to narrow the grammar to"};
+
+// The schema that an answer is bound to: of all rows, or the row's own.
+inline PromptSchema schema_of(const JsonRow& row, const GenerateJob& job) {
+  if (!job.schema.empty()) return {job.schema, job.schema_file};
+  const expert::detail::RowFields fields(row, job.input, job.rows);
+  const std::string where = "line " + std::to_string(row.line);
+  for (const char* name : {"context", "schema"})
+    if (std::string text = fields.optional(name); !text.empty())
+      return {std::move(text), joined({job.input, ", ", where, ", /", name})};
+  throw Error(row_without_schema, {.file = job.input,
+                                   .where = where,
+                                   .expected = "a field \"context\" or \"schema\"",
+                                   .fix = "Add it to the row, or name a file with --schema"});
+}
 
 // Tokens that all prompts begin with; at least one of each is left to be computed.
 inline std::span<const std::int32_t> common_prefix(std::span<const std::vector<std::int32_t>> prompts) {
@@ -88,6 +104,7 @@ ExitCode generate_expert(const GenerateJob& job, Report& report) {
   JsonlReader reader(*source, job.input);
   std::vector<JsonRow> rows;
   std::vector<std::vector<std::int32_t>> prompts;
+  std::vector<PromptSchema> schemas;  // of each row where answers are bound to them
   RowOptions ask = job.rows;
   ask.needs_completion = false;
   std::size_t longest = 0;
@@ -102,6 +119,7 @@ ExitCode generate_expert(const GenerateJob& job, Report& report) {
                                    .expected = "at most " + std::to_string(most) + " tokens",
                                    .got = std::to_string(prompts.back().size()),
                                    .fix = "Shorten the prompt"});
+    if (job.schema_bound) schemas.push_back(schema_of(row, job));
     rows.push_back(std::move(row));
   }
   RowWriter writer(job.output);
@@ -117,10 +135,16 @@ ExitCode generate_expert(const GenerateJob& job, Report& report) {
     std::unique_ptr<GrammarMasks> masks;
     if (job.grammar.constrains())
       masks = std::make_unique<GrammarMasks>(job.grammar, tokenizer, E::model::vocab_size, options.eos_token_id);
-    const auto draw = [&](std::span<const std::vector<std::int32_t>> of, const GenerateOptions& with) {
-      return answers_to(generator, tokenizer, of, with, job.stop_sequences, masks.get());
+    std::unique_ptr<SchemaMasks> bound;
+    if (job.schema_bound) bound = std::make_unique<SchemaMasks>(job.grammar, masks->vocabulary, job.batch_size);
+    const auto draw = [&](std::size_t first, std::size_t count, const GenerateOptions& with) {
+      const AnswerRules rules{
+          masks.get(), bound.get(),
+          bound ? std::span(std::as_const(schemas)).subspan(first, count) : std::span<const PromptSchema>()};
+      return answers_to(generator, tokenizer, std::span(std::as_const(prompts)).subspan(first, count), with,
+                        job.stop_sequences, rules);
     };
-    std::vector<Answer> answers = draw(prompts, options);
+    std::vector<Answer> answers = draw(0, prompts.size(), options);
     std::vector<std::optional<SyntaxVerdict>> verdicts(answers.size());
     for (std::size_t i = 0; i < rows.size(); ++i) {
       verdicts[i] = judge(answers[i].text);
@@ -128,7 +152,7 @@ ExitCode generate_expert(const GenerateJob& job, Report& report) {
         if (!verdicts[i] || verdicts[i]->valid) break;
         GenerateOptions again = options;
         again.seed = options.seed + static_cast<std::uint64_t>(retry);
-        answers[i] = draw(std::span(prompts).subspan(i, 1), again).front();
+        answers[i] = draw(i, 1, again).front();
         verdicts[i] = judge(answers[i].text);
       }
       if (job.on_invalid == OnInvalid::error && verdicts[i] && !verdicts[i]->valid)

@@ -62,6 +62,8 @@ struct GenerateJob {
   std::vector<std::string> stop_sequences;
   GrammarSource grammar;             // of the answers
   GrammarSource grammar_of_parser;   // judges where validation is "parser" and no grammar masks
+  bool schema_bound = false;         // narrow the grammar to the names of a schema
+  std::string schema, schema_file;   // of all rows; empty: each row has its own
   std::string validation, language;  // "none", "parser" or "parser-strict", and of what
   OnInvalid on_invalid = OnInvalid::mark;
   std::int64_t retries = 3;

@@ -19,9 +19,12 @@ struct Limits {
   std::int64_t grammar_bytes = std::int64_t{1} << 20;  // of GBNF, of a JSON Schema, of a pattern
   std::int64_t grammar_depth = 256;                    // groups in groups, rules that begin with rules
   std::int64_t grammar_rules = 16'384;
-  std::int64_t grammar_repetitions = 100'000;  // m and n of {m,n}
-  std::int64_t grammar_states = 200'000;       // of all automata, before and after they are made deterministic
-  std::int64_t grammar_heads = 4096;           // derivations of one text that are alive at once
+  std::int64_t grammar_repetitions = 100'000;   // m and n of {m,n}
+  std::int64_t grammar_states = 200'000;        // of all automata, before and after they are made deterministic
+  std::int64_t grammar_heads = 4096;            // derivations of one text that are alive at once
+  std::int64_t grammar_frames = 16'000'000;     // numbers kept of a text's derivations, the finished ones too
+  std::int64_t grammar_work = 1'000'000;        // frames and lists that are looked at for one byte or one mask
+  std::int64_t grammar_mask_work = 20'000'000;  // nodes of the vocabulary that are looked at for one mask
 };
 inline constexpr Limits default_limits{};
 

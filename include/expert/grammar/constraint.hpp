@@ -23,9 +23,16 @@ class GrammarConstraint {
   // stop_sequences: those that the grammar can spell; others cannot occur.
   GrammarConstraint(TokenMasks& masks, std::size_t prompts, std::vector<std::string> stop_sequences = {},
                     const Limits& limits = default_limits)
-      : masks_(&masks), stop_sequences_(std::move(stop_sequences)) {
+      : limits_(limits), stop_sequences_(std::move(stop_sequences)) {
     texts_.reserve(prompts);
-    for (std::size_t i = 0; i < prompts; ++i) texts_.push_back({GrammarMatcher(masks, limits), {}, {}, {}, false});
+    for (std::size_t i = 0; i < prompts; ++i)
+      texts_.push_back({GrammarMatcher(masks, limits), &masks, {}, {}, {}, false});
+  }
+
+  // The text of a prompt, of which nothing is there yet, follows other masks than the rest: a grammar of its own.
+  void use(std::size_t prompt, TokenMasks& masks) {
+    texts_[prompt].matcher = GrammarMatcher(masks, limits_);
+    texts_[prompt].masks = &masks;
   }
 
   // The tokens that may come next in the text of a prompt.
@@ -37,7 +44,7 @@ class GrammarConstraint {
   // Takes over a token that mask() allows; false where the text ends with it.
   bool accept(std::size_t prompt, std::int32_t token) {
     Text& text = texts_[prompt];
-    const std::string_view bytes = masks_->vocabulary().bytes(token);
+    const std::string_view bytes = text.masks->vocabulary().bytes(token);
     const std::size_t before = text.bytes.size();
     for (const char c : bytes) {
       text.complete_before.push_back(text.matcher.is_accepting());
@@ -60,6 +67,7 @@ class GrammarConstraint {
  private:
   struct Text {
     GrammarMatcher matcher;
+    TokenMasks* masks;
     std::string bytes;
     std::vector<std::uint8_t> complete_before;  // [i]: the first i bytes are a sentence
     std::string stopped_by;
@@ -85,7 +93,7 @@ class GrammarConstraint {
     return true;
   }
 
-  TokenMasks* masks_;
+  Limits limits_;
   std::vector<std::string> stop_sequences_;
   std::vector<Text> texts_;
 };

@@ -3,8 +3,10 @@
 // The texts that may still come are a graph of stacks: a head for each automaton state that is alive, below it frames,
 // each a state to go on in when the rule above ends. Frames of the same rule and state that are pushed before the same
 // byte are one frame with several parents, so what is alive is bounded by the automaton, not by the number of
-// derivations. A deterministic grammar has one head, each frame one parent: then a byte is a table lookup and at most
-// some pushes and pops.
+// derivations. Parents are lists that share their parts: a list names other lists and the frames that it adds to them.
+// What contains another list is never taken apart to join the two, so of an ambiguous text too a byte costs about as
+// much as there are frames. A deterministic grammar has one head, each frame one parent: then a byte is a table lookup
+// and at most some pushes and pops.
 #pragma once
 #include <algorithm>
 #include <bit>
@@ -30,15 +32,19 @@ inline constexpr ErrorCode rollback_too_far{336, "more tokens are to be taken ba
 class GrammarMatcher {
  public:
   explicit GrammarMatcher(TokenMasks& masks, const Limits& limits = default_limits)
-      : masks_(&masks), max_heads_(limits.grammar_heads) {
+      : masks_(&masks),
+        max_heads_(limits.grammar_heads),
+        max_frames_(limits.grammar_frames),
+        max_work_(limits.grammar_work) {
     reset();
   }
 
   // To the beginning of a text.
   void reset() {
-    frames_.assign(1, {none, {}, true});
+    frames_.assign(1, {none, 0, true});
+    lists_.assign(1, {0, 0, 1, true});
     links_.assign(1, bottom);
-    heads_.assign(1, {automaton().start(0), {0, 1}});
+    heads_.assign(1, {automaton().start(0), 0});
     history_.clear();
     head_begin_ = 0;
     finished_ = false;
@@ -47,7 +53,7 @@ class GrammarMatcher {
 
   // A bit for each token (mask_words words), in the order of ids: set where the token may come next. End tokens are
   // set where the text is complete; after one of them nothing is. Valid until the next call of mask() on any matcher
-  // of the same TokenMasks. Throws E335 where a grammar is more ambiguous than is followed, E334.
+  // of the same TokenMasks. Throws E335 where a grammar is more ambiguous than is followed, E334, E348.
   std::span<const std::uint64_t> mask() {
     masks_->trim();
     steps_.clear();
@@ -91,6 +97,7 @@ class GrammarMatcher {
     const Mark mark = history_[history_.size() - static_cast<std::size_t>(tokens)];
     history_.resize(history_.size() - static_cast<std::size_t>(tokens));
     frames_.resize(mark.frames);
+    lists_.resize(mark.lists);
     links_.resize(mark.links);
     heads_.resize(mark.heads);
     head_begin_ = mark.head_begin;
@@ -103,7 +110,7 @@ class GrammarMatcher {
     if (finished_) return false;
     if (history_.empty()) return accepts_empty_;
     for (const Head& head : heads())
-      if (automaton().ends(head.state) && may_end(head.parents)) return true;
+      if (automaton().ends(head.state) && list(head.parents).may_end) return true;
     return false;
   }
   bool is_finished() const { return finished_; }  // an end token was accepted
@@ -140,26 +147,27 @@ class GrammarMatcher {
   static constexpr std::int32_t none = -1;
   static constexpr std::uint32_t bottom = 0;  // the frame below every stack
 
-  struct Parents {  // a range of links_
-    std::uint32_t begin = 0, count = 0;
-    friend bool operator==(Parents, Parents) = default;
+  // Frames: those of other lists, then some of its own; links_ from `begin` on. List 0 is the bottom alone.
+  struct List {
+    std::uint32_t begin, lists, frames;
+    bool may_end;  // the text may end below one of its frames
   };
   struct Frame {
     std::int32_t state;
-    Parents parents;
-    bool may_end;  // the text may end when the rule above does
+    std::uint32_t parents;  // a list
+    bool may_end;           // the text may end when the rule above does
   };
   struct Head {
     std::int32_t state;
-    Parents parents;
+    std::uint32_t parents;
   };
   struct Mark {
-    std::size_t frames, links, heads, head_begin;
+    std::size_t frames, lists, links, heads, head_begin;
   };
   // A state, call or rule of the step in work, and all that lies below it.
   struct Group {
     std::int32_t key;
-    std::vector<std::uint32_t> parents;
+    std::vector<std::uint32_t> lists, frames;  // its parents
   };
   class Groups {
    public:
@@ -170,22 +178,28 @@ class GrammarMatcher {
     }
     std::size_t size() const { return size_; }
     Group& operator[](std::size_t i) { return groups_[i]; }
-    // Adds `parents` to the group of `key`, which is made where there is none. The group's number.
-    std::size_t add(std::int32_t key, std::span<const std::uint32_t> parents) {
+    // To the group of `key`, which is made where there is none: its number.
+    std::size_t add_list(std::int32_t key, std::uint32_t list) {
       const std::size_t i = at(key);
-      for (const std::uint32_t frame : parents)
-        if (linked_.insert(detail::IntIndex::key(static_cast<std::int32_t>(i), static_cast<std::int32_t>(frame)), 0))
-          groups_[i].parents.push_back(frame);
+      if (linked_.insert(link(2 * i, list), 0)) groups_[i].lists.push_back(list);
       return i;
+    }
+    void add_frame(std::int32_t key, std::uint32_t frame) {
+      const std::size_t i = at(key);
+      if (linked_.insert(link(2 * i + 1, frame), 0)) groups_[i].frames.push_back(frame);
     }
 
    private:
+    static std::uint64_t link(std::size_t from, std::uint32_t to) {
+      return detail::IntIndex::key(static_cast<std::int32_t>(from), static_cast<std::int32_t>(to));
+    }
     std::size_t at(std::int32_t key) {
       const std::uint64_t k = detail::IntIndex::key(key, 0);
       if (!index_.insert(k, static_cast<std::int32_t>(size_))) return static_cast<std::size_t>(index_.find(k));
       if (size_ == groups_.size()) groups_.emplace_back();
       groups_[size_].key = key;
-      groups_[size_].parents.clear();
+      groups_[size_].lists.clear();
+      groups_[size_].frames.clear();
       return size_++;
     }
 
@@ -197,15 +211,14 @@ class GrammarMatcher {
   const GrammarAutomaton& automaton() const { return masks_->automaton(); }
   const Vocabulary& vocabulary() const { return masks_->vocabulary(); }
   std::span<const Head> heads() const { return std::span(heads_).subspan(head_begin_); }
-  std::span<const std::uint32_t> frames_of(Parents parents) const {
-    return std::span(links_).subspan(parents.begin, parents.count);
+  const List& list(std::uint32_t i) const { return lists_[i]; }
+  std::span<const std::uint32_t> lists_of(const List& list) const {
+    return std::span(links_).subspan(list.begin, list.lists);
   }
-  bool may_end(Parents parents) const {
-    for (const std::uint32_t frame : frames_of(parents))
-      if (frames_[frame].may_end) return true;
-    return false;
+  std::span<const std::uint32_t> frames_of(const List& list) const {
+    return std::span(links_).subspan(list.begin + list.lists, list.frames);
   }
-  void remember() { history_.push_back({frames_.size(), links_.size(), heads_.size(), head_begin_}); }
+  void remember() { history_.push_back({frames_.size(), lists_.size(), links_.size(), heads_.size(), head_begin_}); }
 
   // From every head down, as far as tokens reach: each frame once for each thing that is left of the tokens there.
   void find_steps() {
@@ -213,27 +226,34 @@ class GrammarMatcher {
     open_.clear();
     for (const Head& head : heads()) step_down(TokenMasks::at_top, head.state, head.parents);
     while (!open_.empty()) {
-      const auto [left, frame] = open_.back();
+      const auto [left, i] = open_.back();
       open_.pop_back();
-      step_down(left, frames_[frame].state, frames_[frame].parents);
+      for (const std::uint32_t part : lists_of(list(i))) open_list(left, part);
+      for (const std::uint32_t frame : frames_of(list(i)))
+        if (frame != bottom && visited_.insert(detail::IntIndex::key(left, -1 - static_cast<std::int32_t>(frame)), 0))
+          step_down(left, frames_[frame].state, frames_[frame].parents);
     }
   }
-  void step_down(std::int32_t left, std::int32_t state, Parents parents) {
+  void step_down(std::int32_t left, std::int32_t state, std::uint32_t parents) {
     const std::int32_t step = masks_->step(left, state);
     steps_.push_back(step);
-    const std::int32_t below = masks_->left_by(step);
-    if (below == TokenMasks::none_left) return;
-    for (const std::uint32_t frame : frames_of(parents))
-      if (frame != bottom && visited_.insert(detail::IntIndex::key(below, static_cast<std::int32_t>(frame)), 0))
-        open_.push_back({below, frame});
-    if (std::cmp_greater(visited_.size(), max_heads_ * max_paths_per_head)) too_many();
+    if (const std::int32_t below = masks_->left_by(step); below != TokenMasks::none_left) open_list(below, parents);
   }
-  [[noreturn]] void too_many() const {
+  void open_list(std::int32_t left, std::uint32_t list) {
+    if (!visited_.insert(detail::IntIndex::key(left, static_cast<std::int32_t>(list)), 0)) return;
+    open_.push_back({left, list});
+    if (std::cmp_greater(visited_.size(), max_work_)) too_many(max_work_, "grammar_work");
+  }
+  [[noreturn]] static void too_many(std::int64_t limit, const char* name) {
     throw Error(grammar_too_many_heads, {.file = {},
                                          .where = {},
-                                         .expected = joined({"at most ", max_heads_, " (grammar_heads)"}),
+                                         .expected = joined({"at most ", limit, " (", name, ")"}),
                                          .got = "more",
                                          .fix = "Make the grammar less ambiguous"});
+  }
+  void count_work(std::size_t work) {
+    work_ += static_cast<std::int64_t>(work);
+    if (work_ > max_work_) too_many(max_work_, "grammar_work");
   }
 
   // One byte. False, and the heads are undefined, where nothing is left.
@@ -271,13 +291,14 @@ class GrammarMatcher {
           return Single::done;
         case GrammarAutomaton::Step::call: {
           const GrammarAutomaton::Call& call = automaton().call(action.value);
-          if (!call.tail) head.parents = single_parent(push(call.back, head.parents));
+          if (!call.tail) head.parents = push(call.back, head.parents);
           head.state = automaton().start(call.rule);
           break;
         }
         case GrammarAutomaton::Step::reduce: {
-          if (head.parents.count != 1) return Single::several;
-          const std::uint32_t frame = links_[head.parents.begin];
+          const List& parents = list(head.parents);
+          if (parents.lists != 0 || parents.frames != 1) return Single::several;
+          const std::uint32_t frame = links_[parents.begin];
           if (frame == bottom) return Single::failed;
           head = {frames_[frame].state, frames_[frame].parents};
           break;
@@ -285,13 +306,13 @@ class GrammarMatcher {
       }
     }
   }
-  std::uint32_t push(std::int32_t state, Parents parents) {
-    frames_.push_back({state, parents, automaton().ends(state) && may_end(parents)});
-    return static_cast<std::uint32_t>(frames_.size() - 1);
-  }
-  Parents single_parent(std::uint32_t frame) {
-    links_.push_back(frame);
-    return {static_cast<std::uint32_t>(links_.size() - 1), 1};
+  // A list of one new frame.
+  std::uint32_t push(std::int32_t state, std::uint32_t parents) {
+    const bool may_end = automaton().ends(state) && list(parents).may_end;
+    frames_.push_back({state, parents, may_end});
+    links_.push_back(static_cast<std::uint32_t>(frames_.size() - 1));
+    lists_.push_back({static_cast<std::uint32_t>(links_.size() - 1), 0, 1, may_end});
+    return static_cast<std::uint32_t>(lists_.size() - 1);
   }
 
   // With every stack at once: heads, then what is below them where their rules may end, then the rules that are
@@ -300,28 +321,75 @@ class GrammarMatcher {
     shifted_.clear();
     called_.clear();
     pushed_.clear();
-    visited_.clear();
     first_pushed_ = static_cast<std::uint32_t>(frames_.size());
+    first_list_ = lists_.size();
+    work_ = 0;
+    if (std::cmp_greater(frames_.size() + lists_.size() + links_.size(), max_frames_))
+      too_many(max_frames_, "grammar_frames");
+    ++serial_;
     for (std::size_t i = 0; i < items_.size(); ++i) {
       const Head item = items_[i];
-      const auto parents = frames_of(item.parents);
-      advance(item.state, parents, byte);
+      advance(item.state, item.parents, byte);
       if (!automaton().ends(item.state) || !automaton().follow(automaton().rule_of(item.state)).has(byte)) continue;
-      for (const std::uint32_t frame : parents)
-        if (frame != bottom && visited_.insert(frame, 0))
-          items_.push_back({frames_[frame].state, frames_[frame].parents});
+      each_list(item.parents, [&](const List& reached) {
+        for (const std::uint32_t frame : frames_of(reached))
+          if (frame != bottom && is_first(frame_seen_, frame))
+            items_.push_back({frames_[frame].state, frames_[frame].parents});
+      });
     }
     entered_.clear();
     while (entered_.size() < called_.size()) {
-      const Group& group = called_[next_to_enter()];
+      Group& group = called_[next_to_enter()];
       const std::int32_t rule = group.key;
       entered_.insert(detail::IntIndex::key(rule, 0), 0);
-      entering_ = group.parents;  // advance() may move the groups
-      advance(automaton().start(rule), entering_, byte);
+      advance(automaton().start(rule), settle(group), byte);
     }
-    if (std::cmp_greater(shifted_.size(), max_heads_)) too_many();
+    if (std::cmp_greater(shifted_.size(), max_heads_)) too_many(max_heads_, "grammar_heads");
     commit();
     return shifted_.size() > 0;
+  }
+
+  // True for the first of these calls with `i` since serial_ was counted up.
+  bool is_first(std::vector<std::uint32_t>& seen, std::uint32_t i) {
+    if (i >= seen.size()) seen.resize(2 * std::size_t{i} + 64);
+    return std::exchange(seen[i], serial_) != serial_;
+  }
+  // f(list) for the list and all that it is made of, each once since serial_ was counted up.
+  template <class F>
+  void each_list(std::uint32_t root, F&& f) {
+    if (is_first(list_seen_, root)) to_see_.push_back(root);
+    while (!to_see_.empty()) {
+      const List reached = list(to_see_.back());
+      to_see_.pop_back();
+      count_work(1 + reached.lists + reached.frames);
+      f(reached);
+      for (const std::uint32_t part : lists_of(reached))
+        if (is_first(list_seen_, part)) to_see_.push_back(part);
+    }
+  }
+  // One list for all parents of a group. Lists are made of older ones, so the youngest is looked at first, and what is
+  // found in it need not be named again.
+  std::uint32_t settle(Group& group) {
+    if (group.frames.empty() && group.lists.size() == 1) return group.lists[0];
+    const auto begin = static_cast<std::uint32_t>(links_.size());
+    if (group.lists.size() == 1) links_.push_back(group.lists[0]);
+    if (group.lists.size() > 1) {
+      std::sort(group.lists.rbegin(), group.lists.rend());
+      ++serial_;
+      for (const std::uint32_t i : group.lists) {
+        if (i < list_seen_.size() && list_seen_[i] == serial_) continue;
+        links_.push_back(i);
+        each_list(i, [](const List&) {});
+      }
+    }
+    const auto lists = static_cast<std::uint32_t>(links_.size()) - begin;
+    if (lists == 1 && group.frames.empty()) {
+      links_.pop_back();
+      return group.lists[0];
+    }
+    links_.insert(links_.end(), group.frames.begin(), group.frames.end());
+    lists_.push_back({begin, lists, static_cast<std::uint32_t>(group.frames.size()), false});
+    return static_cast<std::uint32_t>(lists_.size() - 1);
   }
 
   // Of the called rules that were not entered, the one of the smallest rank: no other one can call it any more.
@@ -334,38 +402,42 @@ class GrammarMatcher {
     return next;
   }
 
-  void advance(std::int32_t state, std::span<const std::uint32_t> parents, std::uint8_t byte) {
-    if (const std::int32_t to = automaton().next(state, byte); to != GrammarAutomaton::dead) shifted_.add(to, parents);
+  void advance(std::int32_t state, std::uint32_t parents, std::uint8_t byte) {
+    count_work(1);
+    if (const std::int32_t to = automaton().next(state, byte); to != GrammarAutomaton::dead)
+      shifted_.add_list(to, parents);
     const auto [begin, end] = automaton().calls(state);
     for (const auto* call = begin; call != end; ++call) {
       if (!automaton().first(call->rule).has(byte)) continue;
-      if (call->tail) {
-        called_.add(call->rule, parents);
-      } else {
-        const auto frame = first_pushed_ + static_cast<std::uint32_t>(pushed_.add(call->place, parents));
-        called_.add(call->rule, {&frame, 1});
-      }
+      if (call->tail)
+        called_.add_list(call->rule, parents);
+      else
+        called_.add_frame(call->rule,
+                          first_pushed_ + static_cast<std::uint32_t>(pushed_.add_list(call->place, parents)));
     }
   }
   // The step's frames and heads become the matcher's. A frame's parents among the new ones were pushed for rules of
-  // smaller rank, so they are not always before it: what may end is settled in a second pass.
+  // smaller rank, so they are not always before it: what may end is settled last.
   void commit() {
     for (std::size_t i = 0; i < pushed_.size(); ++i)
-      frames_.push_back({automaton().call(pushed_[i].key).back, store(pushed_[i].parents), false});
-    for (bool changed = pushed_.size() > 0; changed;) {
+      frames_.push_back({automaton().call(pushed_[i].key).back, settle(pushed_[i]), false});
+    head_begin_ = heads_.size();
+    for (std::size_t i = 0; i < shifted_.size(); ++i) heads_.push_back({shifted_[i].key, settle(shifted_[i])});
+    const auto ends = [](auto& all, std::uint32_t i) { return all[i].may_end; };
+    for (bool changed = true; changed;) {
       changed = false;
+      for (std::size_t i = first_list_; i < lists_.size(); ++i) {
+        if (lists_[i].may_end) continue;
+        for (const std::uint32_t part : lists_of(lists_[i])) lists_[i].may_end |= ends(lists_, part);
+        for (const std::uint32_t frame : frames_of(lists_[i])) lists_[i].may_end |= ends(frames_, frame);
+        changed |= lists_[i].may_end;
+      }
       for (std::size_t i = first_pushed_; i < frames_.size(); ++i) {
         Frame& frame = frames_[i];
-        if (frame.may_end || !automaton().ends(frame.state) || !may_end(frame.parents)) continue;
+        if (frame.may_end || !automaton().ends(frame.state) || !list(frame.parents).may_end) continue;
         frame.may_end = changed = true;
       }
     }
-    head_begin_ = heads_.size();
-    for (std::size_t i = 0; i < shifted_.size(); ++i) heads_.push_back({shifted_[i].key, store(shifted_[i].parents)});
-  }
-  Parents store(const std::vector<std::uint32_t>& parents) {
-    links_.insert(links_.end(), parents.begin(), parents.end());
-    return {static_cast<std::uint32_t>(links_.size() - parents.size()), static_cast<std::uint32_t>(parents.size())};
   }
 
   static std::int32_t only_bit(std::span<const std::uint64_t> mask) {
@@ -390,11 +462,10 @@ class GrammarMatcher {
     return only;
   }
 
-  static constexpr std::int64_t max_paths_per_head = 64;
-
   TokenMasks* masks_;
-  std::int64_t max_heads_;
+  std::int64_t max_heads_, max_frames_, max_work_;
   std::vector<Frame> frames_;
+  std::vector<List> lists_;
   std::vector<std::uint32_t> links_;
   std::vector<Head> heads_;  // of every byte; those from head_begin_ on are alive
   std::size_t head_begin_ = 0;
@@ -404,8 +475,10 @@ class GrammarMatcher {
   // What a step or a mask needs while it runs.
   std::vector<Head> items_;
   Groups shifted_, called_, pushed_;
-  std::uint32_t first_pushed_ = 0;
-  std::vector<std::uint32_t> entering_;
+  std::uint32_t first_pushed_ = 0, serial_ = 0;
+  std::size_t first_list_ = 0;
+  std::int64_t work_ = 0;
+  std::vector<std::uint32_t> frame_seen_, list_seen_, to_see_;  // the serial_ at which each was seen last
   detail::IntIndex visited_, entered_;
   std::vector<std::pair<std::int32_t, std::uint32_t>> open_;
   std::vector<std::int32_t> steps_;

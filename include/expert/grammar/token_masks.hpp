@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "expert/core/limits.hpp"
 #include "expert/cpu/isa.hpp"
 #include "expert/grammar/automaton.hpp"
 #include "expert/grammar/int_index.hpp"
@@ -21,8 +22,12 @@ inline namespace v0 {
 // grows while it is used, so it serves one thread at a time. Grammar and vocabulary must outlive it.
 class TokenMasks {
  public:
-  TokenMasks(const GrammarAutomaton& automaton, const Vocabulary& vocabulary, Isa isa = best_isa())
-      : automaton_(automaton), vocabulary_(vocabulary), isa_(isa), sets_(automaton, vocabulary, isa) {
+  TokenMasks(const GrammarAutomaton& automaton, const Vocabulary& vocabulary, Isa isa = best_isa(),
+             const Limits& limits = default_limits)
+      : automaton_(automaton),
+        vocabulary_(vocabulary),
+        isa_(isa),
+        sets_(automaton, vocabulary, isa, limits.grammar_mask_work) {
     clear();
   }
 
@@ -36,14 +41,16 @@ class TokenMasks {
     left_index_.clear();
     number_of({false, 0});  // none_left
     number_of({true, 0});   // at_top
-    steps_.clear();
+    known_steps_.clear();
+    steps_.assign(1, {});
     step_index_.clear();
     unions_.clear();
     masks_.assign(1, {});
   }
-  // Called between masks: keeps the memo below a bound.
+  // Called between masks: keeps the memo below a bound, and counts the work of the next one anew.
   void trim() {
-    if (sets_.bytes() + masks_.size() * 8 * vocabulary_.mask_words() + steps_.size() * 64 > max_bytes) clear();
+    sets_.begin_mask();
+    if (sets_.bytes() + masks_.size() * 8 * vocabulary_.mask_words() + step_index_.size() * 64 > max_bytes) clear();
   }
 
   // On the way down a stack: `none_left` where no token reaches further, `at_top` where all of every token is left,
@@ -70,8 +77,8 @@ class TokenMasks {
       ends = join_lists(ends, sets_.result(made.list_set).ends);
     }
     made.left = number_of({from.all && automaton_.ends(state), ends});
-    steps_.push_back(made);
-    const auto number = static_cast<std::int32_t>(steps_.size() - 1);
+    const std::int32_t number = known_steps_.intern({made.root_set, made.list_set, made.left});
+    if (std::cmp_equal(number, steps_.size())) steps_.push_back(made);
     step_index_.insert(key, number);
     return number;
   }
@@ -139,6 +146,7 @@ class TokenMasks {
   std::vector<Left> left_;
   std::vector<Step> steps_;
   detail::IntIndex left_index_, step_index_;
+  detail::ListTable known_steps_;                 // their numbers; list 0 is empty and no step's
   detail::ListTable unions_;                      // of steps, with the accepting flag behind them
   std::deque<std::vector<std::uint64_t>> masks_;  // of each list; list 0, the empty one, is never asked for
   detail::IntIndex added_;

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <deque>
 #include <span>
+#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -28,6 +29,7 @@ namespace expert {
 inline namespace v0 {
 
 inline constexpr ErrorCode token_nests_too_deep{334, "a token opens more rules of a grammar than are followed"};
+inline constexpr ErrorCode mask_too_costly{348, "finding the tokens that may come next takes too much work"};
 
 namespace detail {
 
@@ -62,10 +64,11 @@ class TokenSets {
     std::vector<std::uint64_t> words;  // (mask_words) of the tokens, or
     std::vector<std::int32_t> ids;     // the tokens themselves where they are few
     std::int32_t ends = 0;             // list of nodes at which the state's rule is complete
+    friend bool operator==(const Result&, const Result&) = default;
   };
 
-  TokenSets(const GrammarAutomaton& automaton, const Vocabulary& vocabulary, Isa isa)
-      : automaton_(automaton), vocabulary_(vocabulary), isa_(isa) {
+  TokenSets(const GrammarAutomaton& automaton, const Vocabulary& vocabulary, Isa isa, std::int64_t max_work)
+      : automaton_(automaton), vocabulary_(vocabulary), isa_(isa), max_work_(max_work) {
     profiles_.resize(static_cast<std::size_t>(automaton.states()));
     for (std::int32_t rule = 0; rule < automaton.rules(); ++rule) {
       first_kinds_.push_back(kinds_of(automaton.first(rule)));
@@ -95,12 +98,15 @@ class TokenSets {
     by_list_.insert(key, made);
     return made;
   }
+  // A new mask begins: max_work visits of a node are allowed for it, then there is E348.
+  void begin_mask() { work_ = 0; }
   const Result& result(std::int32_t i) const { return results_[static_cast<std::size_t>(i)]; }
   ListTable& lists() { return lists_; }
   std::size_t bytes() const { return bytes_; }
   void clear() {
     by_node_.clear();
     by_list_.clear();
+    by_content_.clear();
     results_.clear();
     text_masks_.clear();
     lists_.clear();
@@ -314,15 +320,15 @@ class TokenSets {
     return true;
   }
 
+  // What is in the making is given up; what was made stays sound.
+  [[noreturn]] void give_up(ErrorCode code, std::string expected, const char* fix) {
+    depth_ = 0;
+    throw Error(code, {.file = {}, .where = {}, .expected = std::move(expected), .got = "more", .fix = fix});
+  }
   Work& open_work() {
-    if (depth_ == max_depth) {
-      depth_ = 0;
-      throw Error(token_nests_too_deep, {.file = {},
-                                         .where = {},
-                                         .expected = joined({"at most ", max_depth, " rules open within a token"}),
-                                         .got = "more",
-                                         .fix = "Let rules read something before they call the next one"});
-    }
+    if (depth_ == max_depth)
+      give_up(token_nests_too_deep, joined({"at most ", max_depth, " rules open within a token"}),
+              "Let rules read something before they call the next one");
     if (depth_ == works_.size()) works_.emplace_back();
     Work& work = works_[depth_++];
     work.ids.clear();
@@ -344,9 +350,22 @@ class TokenSets {
     std::sort(work.ends.begin(), work.ends.end());
     work.ends.erase(std::unique(work.ends.begin(), work.ends.end()), work.ends.end());
     result.ends = lists_.intern(work.ends);
-    bytes_ += sizeof(Result) + 8 * result.words.size() + 4 * result.ids.size() + 4 * work.ends.size() + 32;
+    bytes_ += 32;
+    const std::uint64_t content = content_of(result);
+    const std::int32_t known = by_content_.find(content);
+    if (known >= 0 && results_[static_cast<std::size_t>(known)] == result) return known;
+    bytes_ += sizeof(Result) + 8 * result.words.size() + 4 * result.ids.size() + 4 * work.ends.size();
     results_.push_back(std::move(result));
-    return static_cast<std::int32_t>(results_.size() - 1);
+    const auto made = static_cast<std::int32_t>(results_.size() - 1);
+    by_content_.insert(content, made);
+    return made;
+  }
+  // Equal results are kept once: the states of a long repetition accept the same tokens until its end is near.
+  static std::uint64_t content_of(const Result& result) {
+    std::uint64_t content = static_cast<std::uint64_t>(result.ends);
+    for (const std::uint64_t word : result.words) content = mix_bits(content ^ word);
+    for (const std::int32_t id : result.ids) content = mix_bits(content ^ static_cast<std::uint64_t>(id));
+    return content;
   }
   void join(std::vector<std::uint64_t>& out, const std::uint64_t* in) const {
     with_mask_kernels(isa_, [&](auto kernels) { decltype(kernels)::join(out.data(), in, out.size()); });
@@ -392,6 +411,9 @@ class TokenSets {
   void visit(Work& work, std::int32_t v, std::int32_t state, std::int32_t covered) {
     const Vocabulary::Node& node = vocabulary_.node(v);
     if ((node.below & profile(state).next) == 0) return;
+    if (++work_ > max_work_)
+      give_up(mask_too_costly, joined({"at most ", max_work_, " nodes of the vocabulary (grammar_mask_work)"}),
+              "Make the grammar less ambiguous");
     CharacterKinds kinds = covered == none ? 0 : profile(covered).rest;
     if (covered == none && (v == Vocabulary::root || v == vocabulary_.space())) {
       const Profile& here = with_rest(state);
@@ -467,12 +489,13 @@ class TokenSets {
   std::vector<Profile> profiles_;                           // (states)
   std::vector<CharacterKinds> first_kinds_, follow_kinds_;  // (rules)
   std::deque<TextMask> text_masks_;                         // a mask stays where it is
-  IntIndex by_node_, by_list_;
+  IntIndex by_node_, by_list_, by_content_;
   std::deque<Result> results_;  // a result stays where it is
   ListTable lists_;
   std::deque<Work> works_;
   std::size_t depth_ = 0;
   std::size_t bytes_ = 0;
+  std::int64_t max_work_, work_ = 0;
 };
 
 }  // namespace detail
