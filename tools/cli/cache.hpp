@@ -56,7 +56,7 @@ inline ExitCode run_cache(const CacheOptions& options, Report& report) {
     report.say(joined({path, "  ", bytes, " bytes", state.empty() ? "" : ", ", state}));
     files.push(Json::object().set("path", path).set("bytes", bytes).set("state", state));
   }
-  report.say(joined({directory, ": ", files.size(), " files, ", total, " bytes"}));
+  report.say(joined({directory, ": ", files.items().size(), " files, ", total, " bytes"}));
   report.result().set("directory", directory).set("files", std::move(files)).set("bytes", total);
   if (damaged.empty()) return ok;
   report.complain(damaged);
