@@ -348,7 +348,8 @@ struct TrainingValues {
 struct DecodingValues {
   double temperature = 1;  // 0: greedy
   double top_p = 1, min_p = 0;
-  std::int64_t top_k = 50;  // 0: off
+  std::int64_t top_k = 50;    // 0: off
+  bool schema_bound = false;  // the grammar offers the names of the prompt's schema only
   std::vector<std::string> stop_sequences;
 };
 
@@ -413,6 +414,7 @@ inline DecodingValues decoding_values(const Manifest& manifest) {
   const detail::ManifestReader decoding{manifest, "/training/decoding"};
   decoding.read("temperature", v.temperature), decoding.read("top_p", v.top_p);
   decoding.read("top_k", v.top_k), decoding.read("min_p", v.min_p);
+  decoding.read("schema_bound", v.schema_bound);
   if (const Json* list = decoding.find("stop_sequences"))
     for (const Json& text : list->items()) v.stop_sequences.push_back(text.as_string());
   return v;

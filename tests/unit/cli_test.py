@@ -341,6 +341,7 @@ class Cli(unittest.TestCase):
 
         for text, names in zip(run_and_read("--schema-bound", "--batch-size", 2), (("ab", "tt"), ("cd|ef", "uu"), ("ab", "tt"))):
             self.assertRegex(text, f"^SELECT (?:(?i:{names[0]})|{alias}) FROM (?:(?i:{names[1]})|{alias})$")
+        self.assertEqual(run_and_read("--set", "training.decoding.schema_bound=true", "--batch-size", 2), run_and_read("--schema-bound", "--batch-size", 2))
         schema = self.write("db.sql", "CREATE TABLE vv (gh INT);\n")
         for text in run_and_read("--schema", schema):
             self.assertRegex(text, f"^SELECT (?:(?i:gh)|{alias}) FROM (?:(?i:vv)|{alias})$")

@@ -254,7 +254,7 @@ TEST_CASE("the mission's values reach the stages", "[manifest]") {
   CHECK((t.warmup_steps == 0 && t.warmup_ratio == 0.1 && t.gradient_accumulation_steps == 2 && t.dropout == 0));
   CHECK((t.weight_decay == 0.01 && t.max_grad_norm == 1 && t.seed == 42));
   const DecodingValues d = decoding_values(manifest);
-  CHECK((d.temperature == 0.1 && d.top_p == 0.9 && d.top_k == 50 && d.min_p == 0));
+  CHECK((d.temperature == 0.1 && d.top_p == 0.9 && d.top_k == 50 && d.min_p == 0 && !d.schema_bound));
   CHECK(d.stop_sequences == std::vector<std::string>{";", "\n\n"});
   const DatasetValues s = dataset_values(manifest);
   CHECK((s.schema_injection_prob == 0.85 && s.table_aliases && !s.comment_stripping &&

@@ -46,7 +46,8 @@ inline CLI::App* add_generate(CLI::App& app, GenerateFlags& flags) {
                       "a type (sql-postgres, json, ...), a file of GBNF or JSON Schema (*.json), or none; default: the "
                       "manifest's");
   command->add_flag("--schema-bound", flags.schema_bound,
-                    "offer no tables, columns, labels... but those of the schema: each row's context or schema");
+                    "offer no tables, columns, labels... but those of the schema, each row's context or schema; default: "
+                    "the manifest's schema_bound");
   command->add_option("--schema", flags.schema, "file with the schema of all rows; implies --schema-bound");
   command->add_option("--validation", flags.validation, "who judges a finished answer; default: the manifest's")
       ->check(CLI::IsMember({"none", "parser", "parser-strict"}));
@@ -129,8 +130,9 @@ void choose_grammar(const GenerateFlags& flags, const Manifest& manifest, Genera
   } else if (E::grammar::use_grammar) {
     job.grammar = grammar_source(std::string(E::grammar::grammar_type));
   }
-  job.schema_bound = flags.schema_bound || !flags.schema.empty();
-  if (job.schema_bound && !job.grammar.constrains())
+  const bool by_flag = flags.schema_bound || !flags.schema.empty();
+  job.schema_bound = by_flag || (job.grammar.constrains() && decoding_values(manifest).schema_bound);
+  if (by_flag && !job.grammar.constrains())
     throw Error(bad_command_line, {.where = "--schema-bound",
                                    .expected = "a grammar to be narrowed",
                                    .got = "none",

@@ -197,6 +197,7 @@ inline constexpr auto manifest_fields = [] {
       ManifestField{"/training/decoding/use_grammar", projected, boolean, "grammar"},
       ManifestField{"/training/decoding/grammar_type", projected, text, "grammar"},
       ManifestField{"/training/decoding/grammar_file", run_time, text, "generate"},
+      ManifestField{"/training/decoding/schema_bound", run_time, boolean, "generate"},
       ManifestField{"/training/decoding/validation", projected, text, "validation"},
       ManifestField{"/training/decoding/validation_cmd", refused, anything,
                     "a manifest never runs a command; use validation parser-strict"},
