@@ -4,15 +4,14 @@
 A file says what it wants in a comment, in the words of the line below it, and the rules follow up to the next empty line:
 
     # names column: all any as        the rule `column`, for words that are none of these, in upper or lower case
-    # names-exact column: all any as  the same where case counts
-    # names column at most 63: all    behind what it shares with a reserved word, a word has at most 62 characters more
+    # names Column: all any as        the same where case counts
 
 Usage: make_gbnf_names.py [--check] FILE...   rewrites the files; --check only says which are not up to date."""
 import re
 import sys
 from pathlib import Path
 
-DIRECTIVE = re.compile(r"^# names(?P<exact>-exact)? (?P<rule>[\w-]+)(?: at most (?P<most>\d+))?(?: first (?P<first>\[.*?\]) then (?P<then>\[.*?\]))?:(?P<words>(?:.*\n)(?:#   .*\n)*)(?P<rules>(?:[^\n]+\n)*)", re.MULTILINE)
+DIRECTIVE = re.compile(r"^# names(?P<exact>-exact)? (?P<rule>[\w-]+)(?: first (?P<first>\[.*?\]) then (?P<then>\[.*?\]))?:(?P<words>(?:.*\n)(?:#   .*\n)*)(?P<rules>(?:[^\n]+\n)*)", re.MULTILINE)
 
 
 def split_class(text):
@@ -48,7 +47,7 @@ def spell_class(characters, other):
     return f"[{out}{other}]"
 
 
-def rules_for(rule, words, first, then, exact, most):
+def rules_for(rule, words, first, then, exact):
     """The automaton of all words but these: a state is the set of endings that would complete a reserved word."""
     tail = f"{rule}-end"
     numbers, lines = {}, []
@@ -71,7 +70,7 @@ def rules_for(rule, words, first, then, exact, most):
         if state is not start and "" not in state:
             body = f"({body})?"
         lines.append(f"{numbers[state]} ::= {body}\n")
-    return "".join(lines) + f"{tail} ::= {then}{f'{{0,{int(most) - 1}}}' if most else '*'}\n"
+    return "".join(lines) + f"{tail} ::= {then}*\n"
 
 
 def expand(match):
@@ -79,7 +78,7 @@ def expand(match):
     words = words if match["exact"] else [word.lower() for word in words]
     first, then = match["first"] or "[a-zA-Z_]", match["then"] or "[a-zA-Z0-9_]"
     head = match[0][:len(match[0]) - len(match["rules"])]
-    return head + rules_for(match["rule"], words, first, then, bool(match["exact"]), match["most"])
+    return head + rules_for(match["rule"], words, first, then, bool(match["exact"]))
 
 
 def main(arguments):
