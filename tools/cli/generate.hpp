@@ -45,9 +45,10 @@ inline CLI::App* add_generate(CLI::App& app, GenerateFlags& flags) {
   command->add_option("--grammar", flags.grammar,
                       "a type (sql-postgres, json, ...), a file of GBNF or JSON Schema (*.json), or none; default: the "
                       "manifest's");
-  command->add_flag("--schema-bound", flags.schema_bound,
-                    "offer no tables, columns, labels... but those of the schema, each row's context or schema; default: "
-                    "the manifest's schema_bound");
+  command->add_flag(
+      "--schema-bound", flags.schema_bound,
+      "offer no tables, columns, labels... but those of the schema, each row's context or schema; default: "
+      "the manifest's schema_bound");
   command->add_option("--schema", flags.schema, "file with the schema of all rows; implies --schema-bound");
   command->add_option("--validation", flags.validation, "who judges a finished answer; default: the manifest's")
       ->check(CLI::IsMember({"none", "parser", "parser-strict"}));
