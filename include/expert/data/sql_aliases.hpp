@@ -96,7 +96,7 @@ class SqlScopes {
     const char first = piece.front();
     if (first == ' ' || first == '\t' || first == '\n' || first == '\r' || first == '\f') return;
     if (kind == SqlToken::line_comment || kind == SqlToken::block_comment) {
-      const bool is_hint = kind == SqlToken::block_comment && (piece[2] == '!' || piece[2] == '+');
+      const bool is_hint = piece.starts_with("/*!") || piece.starts_with("/*+");
       const bool nests = piece.find("/*", 2) != piece.npos;
       const bool is_minus = kind == SqlToken::line_comment && piece.size() > 2 && piece[2] != ' ' && piece[2] != '\t';
       sure_ = sure_ && !is_hint && !nests && !is_minus;
