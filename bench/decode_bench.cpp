@@ -10,26 +10,17 @@
 #include "median.hpp"
 #include "peak.hpp"
 #include "process_memory.hpp"
-#include "random_base.hpp"
+#include "run_options.hpp"
+#include "untrained_adapter.hpp"
 
 namespace {
 
 using namespace expert;
 
-struct Options {
-  std::string adapter = "dora", quant = "int4", head = "none", isa, model, cache;
+struct Options : bench::RunOptions {
+  std::string adapter = "dora", quant = "int4", head = "none";
   std::int64_t rows = 1, prompt = 512, new_tokens = 64, repeats = 3;
-  int threads = 2;
 };
-
-// Values of the size of a trained adapter's; B is not zero, as it would be at the start of training.
-template <class E>
-std::vector<float> random_adapter() {
-  std::vector<float> values(static_cast<std::size_t>(AdapterLayout<E>::size));
-  const RandomStream random(1, Purpose::init_lora_a);
-  for (std::size_t i = 0; i < values.size(); ++i) values[i] = 0.02f * (2 * random.uniform(i) - 1);
-  return values;
-}
 
 // What one pass over few rows reads: packed projections, the head once more where it is a copy, the adapter, and the
 // keys and values of a context.
@@ -64,7 +55,7 @@ Json run(const Options& o) {
   const Weights<E> weights = load_weights<E>(o.model, device, default_limits, o.cache);
   const double load_s = since(loading);
   const bool adapter = o.adapter != "none";
-  const std::vector<float> values = random_adapter<E>();
+  const std::vector<float> values = untrained_adapter<E>();
   Generator<E> generator(device, weights, adapter ? values.data() : nullptr,
                          {.context_length = o.prompt + o.new_tokens, .rows = o.rows, .prefill_tokens = o.prompt});
   const RandomStream random(2, Purpose::sample);
@@ -126,8 +117,6 @@ Json with_head(const Options& o) {
 int main(int argc, char** argv) {
   CLI::App app("Times prefill and greedy decoding on the shape of Qwen3-0.6B");
   Options o;
-  bool json = false, random = false;
-  app.add_flag("--json", json, "one JSON object on stdout");
   app.add_option("--adapter", o.adapter, "unmerged; lora goes with --head none")
       ->check(CLI::IsMember({"lora", "dora", "none"}))
       ->capture_default_str();
@@ -140,11 +129,7 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   app.add_option("--repeats", o.repeats, "timed runs, after one that is not; medians count")
       ->check(CLI::Range(1, 1000));
-  app.add_option("--threads", o.threads)->check(CLI::Range(1, 1024))->capture_default_str();
-  app.add_option("--isa", o.isa, "instruction set; default: the best of this CPU");
-  auto* model = app.add_option("--model", o.model, "directory of a checkpoint of that shape");
-  app.add_option("--cache", o.cache, "directory that keeps packed weights; default: none");
-  app.add_flag("--random-base", random, "random weights, written once to the temporary directory")->excludes(model);
+  bench::add_run_options(app, o);
   CLI11_PARSE(app, argc, argv);
   try {
     if (o.adapter == "lora" && o.head != "none") throw CLI::ValidationError("--adapter lora goes with --head none");
@@ -152,11 +137,7 @@ int main(int argc, char** argv) {
     const Json result = o.quant == "bf16"   ? with_head<Bf16Weights>(o)
                         : o.quant == "int8" ? with_head<Int8Quant>(o)
                                             : with_head<Int4Quant>(o);
-    if (json) {
-      std::printf("%s\n", result.dump().c_str());
-    } else {
-      for (const auto& [key, value] : result.members()) std::printf("%-22s %s\n", key.c_str(), value.dump().c_str());
-    }
+    bench::print_result(o, result);
   } catch (const std::exception& e) {
     std::fprintf(stderr, "%s\n", e.what());
     return 1;

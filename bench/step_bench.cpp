@@ -17,7 +17,7 @@
 #include "expert/plan/cost.hpp"
 #include "median.hpp"
 #include "process_memory.hpp"
-#include "random_base.hpp"
+#include "run_options.hpp"
 
 // Every allocation of the process, all threads: the executable's malloc comes before the C library's.
 static std::atomic<std::int64_t> allocations{0};
@@ -43,11 +43,10 @@ namespace {
 
 using namespace expert;
 
-struct Options {
-  std::string adapter = "dora", quant = "int4", expert, isa, model, cache, write_batch;
+struct Options : bench::RunOptions {
+  std::string adapter = "dora", quant = "int4", expert, write_batch;
   std::int64_t batch = 1, seq = 512, document_length = 0, steps = 3;
   double loss_share = 1, dropout = 0;
-  int threads = 2;
 };
 
 TokenBatch make_batch(const Options& o, std::int64_t vocab_size) {
@@ -170,9 +169,7 @@ Json of_expert(const Options& o) {
 int main(int argc, char** argv) {
   CLI::App app("Times one training step on the shape of Qwen3-0.6B");
   Options o;
-  bool json = false, random = false;
   std::string device = "cpu";
-  app.add_flag("--json", json, "one JSON object on stdout");
   app.add_option("--device", device)->check(CLI::IsMember({"cpu"}));
   app.add_option("--adapter", o.adapter)->check(CLI::IsMember({"lora", "dora", "none"}))->capture_default_str();
   app.add_option("--quant", o.quant)->check(CLI::IsMember({"bf16", "int8", "int4"}))->capture_default_str();
@@ -184,14 +181,10 @@ int main(int argc, char** argv) {
       ->check(CLI::Range(1, 4096));
   app.add_option("--loss-share", o.loss_share)->check(CLI::Range(0.0, 1.0))->capture_default_str();
   app.add_option("--dropout", o.dropout)->check(CLI::Range(0.0, 0.9))->capture_default_str();
-  app.add_option("--threads", o.threads)->check(CLI::Range(1, 1024))->capture_default_str();
   app.add_option("--steps", o.steps, "timed steps, after one that is not; the median counts")
       ->check(CLI::Range(1, 1000));
-  app.add_option("--isa", o.isa, "instruction set; default: the best of this CPU");
-  auto* model = app.add_option("--model", o.model, "directory of a checkpoint of that shape");
   app.add_option("--write-batch", o.write_batch, "JSON file for the batch, so that another program trains on it");
-  app.add_option("--cache", o.cache, "directory that keeps packed weights; default: none");
-  app.add_flag("--random-base", random, "random weights, written once to the temporary directory")->excludes(model);
+  bench::add_run_options(app, o);
   CLI11_PARSE(app, argc, argv);
   try {
     if (o.document_length == 0) o.document_length = o.seq;
@@ -200,11 +193,7 @@ int main(int argc, char** argv) {
                         : o.quant == "bf16" ? with_adapter<Bf16Weights>(o)
                         : o.quant == "int8" ? with_adapter<Int8Quant>(o)
                                             : with_adapter<Int4Quant>(o);
-    if (json) {
-      std::printf("%s\n", result.dump().c_str());
-    } else {
-      for (const auto& [key, value] : result.members()) std::printf("%-22s %s\n", key.c_str(), value.dump().c_str());
-    }
+    bench::print_result(o, result);
   } catch (const std::exception& e) {
     std::fprintf(stderr, "%s\n", e.what());
     return 1;

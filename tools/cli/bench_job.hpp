@@ -13,21 +13,9 @@
 #include "expert/generate.hpp"
 #include "median.hpp"
 #include "process_memory.hpp"
+#include "untrained_adapter.hpp"
 
 namespace cli {
-
-namespace detail {
-
-// Values of the size of a trained adapter's; B is not zero, as it would be at the start of training.
-template <class E>
-std::vector<float> untrained_adapter() {
-  std::vector<float> values(static_cast<std::size_t>(AdapterLayout<E>::size));
-  const RandomStream random(1, Purpose::init_lora_a);
-  for (std::size_t i = 0; i < values.size(); ++i) values[i] = 0.02f * (2 * random.uniform(i) - 1);
-  return values;
-}
-
-}  // namespace detail
 
 // Two generators of one sequence decode the same tokens in turns.
 template <class E>
@@ -40,8 +28,7 @@ ExitCode bench_expert(const BenchJob& job, Report& report) {
   } else {
     CpuDevice device(job.threads);
     const Weights<E> weights = load_base<E>(job, device, report);
-    const std::vector<float> adapter =
-        job.adapter.empty() ? detail::untrained_adapter<E>() : load_adapter<E>(job.adapter);
+    const std::vector<float> adapter = job.adapter.empty() ? untrained_adapter<E>() : load_adapter<E>(job.adapter);
     const GeneratorOptions options{.context_length = job.prompt_tokens + job.new_tokens};
     const RandomStream random(2, Purpose::sample);
     const auto token = [&](std::int64_t i) {

@@ -10,15 +10,14 @@
 #include <array>
 #include <cmath>
 #include <cstdint>
-#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "expert/core/error.hpp"
 #include "expert/core/join.hpp"
 #include "expert/io/safetensors.hpp"
-#include "expert/json/fields.hpp"
 #include "expert/json/json.hpp"
 #include "expert/ops/quantize.hpp"
 
@@ -67,7 +66,7 @@ SerialisedNf4 read_serialised_nf4(Find&& find, const std::string& file, const st
   nf4.codes = bytes_of_part(part("", DType::U8, (elements + 1) / 2));
   has_levels(".quant_map", nf4_code.values);
 
-  constexpr std::string_view state_name = ".quant_state.bitsandbytes__nf4";
+  constexpr std::string_view state_name = serialised_nf4_parts.back();
   const TensorView& text = part(state_name, DType::U8, -1);
   const Json state = parse_json({reinterpret_cast<const char*>(text.data), static_cast<std::size_t>(text.bytes)},
                                 file + ", tensor " + name + std::string(state_name), std::int64_t{1} << 16);
