@@ -8,6 +8,7 @@
 #include "expert/core/batch.hpp"
 #include "expert/core/config.hpp"
 #include "expert/cpu/attention.hpp"
+#include "expert/cpu/instances.hpp"
 #include "expert/cpu/linear.hpp"
 #include "expert/cpu/ops.hpp"
 #include "expert/cpu/vector.hpp"
