@@ -127,6 +127,7 @@ RunItems run_items(const Trainer<E>& trainer, const TrainingData& data, const Op
   items.push_back({"row path", name_of(data.path())});
   items.push_back({"shuffled", data.options().shuffled});
   if (data.options().group_by_length) items.push_back({"group_by_length", true});
+  if (data.options().streaming) items.push_back({"streaming", true});
   items.push_back({"batch_size", data.batch_size()});
   items.push_back({"gradient_accumulation_steps", data.gradient_accumulation_steps()});
   items.push_back({"dropout", options.dropout});

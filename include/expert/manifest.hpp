@@ -126,7 +126,6 @@ struct Mismatch {
 struct DescribedPolicy {
   std::string name, slot;
   std::span<const Field> fields;
-  std::string_view not_built;  // what it needs that does not exist yet; empty: all of it exists
 };
 
 namespace detail {
@@ -136,11 +135,8 @@ inline constexpr auto fields_of = P::describe();
 
 template <class P>
 DescribedPolicy describe_policy() {
-  std::string_view not_built;
-  if constexpr (requires { P::built; })
-    if constexpr (!P::built) not_built = P::stage;
   std::string slot = type_name<typename P::slot>();
-  return {type_name<P>(), slot.substr(slot.rfind(':') + 1), std::span<const Field>(fields_of<P>), not_built};
+  return {type_name<P>(), slot.substr(slot.rfind(':') + 1), std::span<const Field>(fields_of<P>)};
 }
 template <class... Ps>
 std::vector<DescribedPolicy> describe_policies(PolicyList<Ps...>) {
@@ -266,23 +262,6 @@ std::vector<Problem> all_problems(const Json& manifest) {
   return problems;
 }
 
-// What E is made of and this version announces instead of doing: "grammar sql-postgres".
-template <class E>
-std::vector<std::string> not_built_yet() {
-  std::vector<std::string> names;
-  for (const DescribedPolicy& policy : describe<E>())
-    if (!policy.not_built.empty()) names.emplace_back(policy.not_built);
-  return names;
-}
-// The same for run-time fields: "/training/config/save_strategy = \"steps\"". Only those that ask for something.
-inline std::vector<std::string> not_built_yet(const Manifest& manifest) {
-  std::vector<std::string> names;
-  for (const NotBuiltField& field : manifest_fields_not_built)
-    if (const Json* value = manifest.find(field.pointer); value && value->dump() != field.inert)
-      names.push_back(std::string(field.pointer) + " = " + shown(*value));
-  return names;
-}
-
 // The list as a table of four columns; empty text for an empty list.
 inline std::string mismatch_table(const std::string& file, const std::vector<Mismatch>& mismatches) {
   if (mismatches.empty()) return {};
@@ -361,6 +340,7 @@ struct DatasetValues {
   std::string case_normalization = "preserve";
   std::int64_t min_length = 0, max_length = 0;  // 0: no bound
   bool deduplicate = false, validate_json = false, validate_schema = false;
+  bool streaming = false;
 };
 
 namespace detail {
@@ -428,6 +408,7 @@ inline DatasetValues dataset_values(const Manifest& manifest) {
   if (const Json* mapping = dataset.find("field_mapping"))
     for (const auto& [ours, theirs] : mapping->members())
       if (!ours.starts_with('_')) v.field_mapping.emplace_back(ours, theirs.as_string());
+  dataset.read("streaming", v.streaming);
   const detail::ManifestReader augmentation{manifest, "/training/dataset/augmentation"};
   augmentation.read("schema_injection_prob", v.schema_injection_prob),
       augmentation.read("table_aliases", v.table_aliases);

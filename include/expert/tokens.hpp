@@ -76,11 +76,17 @@ struct Dataset {
 };
 
 // Throws E256 where the file has no rows, and what reader, shapes and template throw; a complaint of tokenizer or
-// template is given the file and the line.
+// template is given the file and the line. With `spool_directory` the tokens go to a file there instead of into memory
+// (E203), and of a document no more than 16 bytes stay.
 template <class ChatTemplate>
 Dataset read_dataset(JsonlReader& reader, const Tokenizer& tokenizer, std::optional<std::int32_t> end_token,
-                     const RowOptions& options = {}, const RowFilterOptions& filter_options = {}) {
+                     const RowOptions& options = {}, const RowFilterOptions& filter_options = {},
+                     const std::string& spool_directory = {}) {
   Dataset data;
+  if (!spool_directory.empty()) {
+    data.documents.input_ids = SpooledList<std::int32_t>(spool_directory);
+    data.documents.bears_loss = SpooledList<std::uint8_t>(spool_directory);
+  }
   RowFilter filter(filter_options);
   RowOptions with_vocabulary = options;
   with_vocabulary.vocab_size = tokenizer.size();
@@ -104,6 +110,8 @@ Dataset read_dataset(JsonlReader& reader, const Tokenizer& tokenizer, std::optio
     data.lines.push_back(row.line);
   }
   require_rows(reader);
+  data.documents.input_ids.finish();
+  data.documents.bears_loss.finish();
   data.blank_lines = reader.blank_lines();
   data.too_short = filter.too_short();
   data.too_long = filter.too_long();

@@ -49,11 +49,11 @@ def status(root):
     stated = {}
     for line in policies.splitlines():
         cells = [cell.strip() for cell in line.split(" | ")]
-        if not line.startswith("| ") or len(cells) < 4:
+        if not line.startswith("| ") or len(cells) < 3:
             continue
         name = cells[1].strip("`").replace(" (default)", "")
         for pointer in re.findall(r"`(/[^`]*)`", cells[2]):
-            stated.setdefault(pointer, []).append((name, "not built" in cells[3]))
+            stated.setdefault(pointer, []).append(name)
     tests, rows = tests_of(root), []
     for pointer, who in re.findall(r"^\| `(/[^`]*)` \| .*? \| ([^|]*) \|$", fields, re.MULTILINE):
         group, _, rest = who.partition(":")
@@ -61,11 +61,8 @@ def status(root):
         state = "not built yet" if "(not built yet)" in rest else "built"
         rest = rest.replace(" (not built yet)", "").removeprefix("read by ").removeprefix("written or compared by ")
         if group == "a" and pointer in stated:
-            names = [name for name, _ in stated[pointer]]
-            waiting = [name for name, missing in stated[pointer] if missing]
+            names = stated[pointer]
             rest = ", ".join(f"`{name}`" for name in names[:4]) + (" and others" if len(names) > 4 else "")
-            if waiting:
-                state = "stated; not built yet: " + ", ".join(f"`{name}`" for name in waiting)
         if group == "d":
             state, rest = "informative", "people"
         if group == "refused":

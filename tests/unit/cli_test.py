@@ -20,7 +20,7 @@ ENVIRONMENT = dict(os.environ, LC_ALL="C")
 
 def run(*arguments, **options):
     command = [str(BIN / "expert-cli"), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, env=ENVIRONMENT, **options)
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, **{"env": ENVIRONMENT, **options})
 
 
 def byte_tokenizer():
@@ -233,6 +233,25 @@ class Cli(unittest.TestCase):
         self.assertEqual((record["rows"], record["in_training"]), (3, 2))
         result = run("train", *common, "--data", self.rows, "--out", self.path / "no_test_rows", "--samples", "0", "--set", "training.dataset.test_path=none.jsonl")
         self.assertIn("none.jsonl (test_path) does not exist", result.stderr)
+
+    def test_streaming_keeps_the_tokens_in_a_file_and_goes_on_from_a_checkpoint(self):
+        rows = self.write("streamed.jsonl", "".join(json.dumps({"text": "word " * (1 + i % 60)}) + "\n" for i in range(300)))
+        common = ("train", "--model", self.base, "--manifest", TINY, "--data", rows, "--set", "training.dataset.streaming=true",
+                  "--set", "training.config.save_strategy=steps", "--set", "training.config.save_steps=2")
+        losses = []
+        for out, runs in (("streamed_once", (4,)), ("streamed_twice", (2, 4))):
+            for steps in runs:
+                resume = ("--resume",) if steps != runs[0] else ()
+                result = run(*common, "--out", self.path / out, "--set", "training.config.lr_scheduler=constant",
+                             "--set", f"training.config.max_steps={steps}", *resume)
+                self.assertEqual(result.returncode, 0, result.stderr)
+                self.assertRegex(result.stderr, r"streaming: \d+ tokens in a file")
+            self.assertEqual([name for name in os.listdir(self.path / out) if name.startswith(".spool")], [])
+            losses.append([json.loads(line)["loss"] for line in (self.path / out / "metrics.jsonl").read_text().splitlines()][-1])
+        self.assertEqual(losses[0], losses[1])
+        changed = run(*common[:-6], *common[-4:], "--out", self.path / "streamed_twice", "--resume",
+                      "--set", "training.config.lr_scheduler=constant", "--set", "training.config.max_steps=6")
+        self.refused(changed, 271, "streaming")
 
     def test_rules_for_rows_act_in_training(self):
         rows = [json.loads(line) for line in gzip.decompress(self.rows.read_bytes()).decode().splitlines()]
@@ -489,6 +508,7 @@ class Cli(unittest.TestCase):
         packed.write_text("not packed weights")
         self.assertEqual([f["path"] for f in json.loads(act("ls").stdout)["files"]], [str(packed)])
         self.refused(act("verify"), 204, packed.name)
+        self.refused(run("cache", "ls", env={"PATH": os.environ["PATH"]}), 205)
         self.assertEqual(sorted(os.listdir(cache)), ["notes.txt", "short.packed"])
         packed.write_text("not packed weights")
         self.assertEqual(act("clear").returncode, 0)

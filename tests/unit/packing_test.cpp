@@ -67,6 +67,34 @@ TEST_CASE("every document is in exactly one row, or is reported as over-long; no
   }
 }
 
+TEST_CASE("streaming: every document once, few rows begun at once, as many rows in each epoch", "[packing]") {
+  for (const double mean_log : {4.0, 4.7, 5.5}) {
+    const Documents documents = documents_of(lognormal(4000, mean_log, 0.6, 21));
+    const PackingOptions options{.max_seq_length = 2048, .streaming = true, .seed = 1};
+    const PackedRows rows = pack(documents, options, 0), later = pack(documents, options, 3);
+    CAPTURE(mean_log, rows.fill());
+    CHECK(rows.fill() >= 0.985);
+    CHECK(rows.rows.size() == later.rows.size());
+    CHECK(rows.rows != later.rows);
+    std::set<std::vector<std::int64_t>> one(rows.rows.begin(), rows.rows.end()),
+        other(later.rows.begin(), later.rows.end());
+    CHECK(one == other);  // the same rows in another order
+    std::vector<int> seen(4000);
+    std::vector<std::int64_t> changes(4001);  // of the number of begun rows, by document
+    for (const auto& row : rows.rows) {
+      CHECK(row_length(documents, row) <= 2048);
+      CHECK(std::is_sorted(row.begin(), row.end()));
+      for (const std::int64_t d : row) ++seen[static_cast<std::size_t>(d)];
+      ++changes[static_cast<std::size_t>(row.front())], --changes[static_cast<std::size_t>(row.back())];
+    }
+    CHECK(seen == std::vector<int>(4000, 1));
+    std::int64_t begun = 0, most = 0;
+    for (const std::int64_t change : changes) most = std::max(most, begun += change);
+    CHECK(most <= packing_open_rows);
+    CHECK(most >= 8);  // or the test shows nothing
+  }
+}
+
 TEST_CASE("on lognormal lengths the fill is at least 0.99 at 2048", "[packing]") {
   for (const double mean_log : {4.0, 4.7, 5.5}) {
     const Documents documents = documents_of(lognormal(4000, mean_log, 0.6, 21));

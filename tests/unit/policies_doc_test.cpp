@@ -25,12 +25,11 @@ std::string policy_row(std::string_view spelling) {
     fields += (fields.empty() ? "" : "<br>") +
               (code(field.pointer) + " = " + cell(detail::to_json(field.value).dump())) +
               (field.presence == Presence::if_present ? " (if present)" : "");
-  return "| " + policy.slot + " | `" + std::string(spelling) + "` | " + fields + " | " +
-         (policy.not_built.empty() ? "" : "not built yet") + " |\n";
+  return "| " + policy.slot + " | `" + std::string(spelling) + "` | " + fields + " |\n";
 }
 
 std::string policies_table() {
-  std::string t = "| slot | policy | what it states about the manifest | |\n|---|---|---|---|\n";
+  std::string t = "| slot | policy | what it states about the manifest |\n|---|---|---|\n";
   t += policy_row<Qwen3_0_6B>("Qwen3_0_6B (default)") + policy_row<Qwen3_1_7B>("Qwen3_1_7B") +
        policy_row<Qwen3_4B>("Qwen3_4B");
   t += policy_row<ExpertTiny>("ExpertTiny");
@@ -99,8 +98,6 @@ std::string fields_table() {
                                           "d: informative", "refused:"};
   std::string t = "| field | kind | who acts on it |\n|---|---|---|\n";
   const auto built = [](const ManifestField& field) {
-    for (const NotBuiltField& row : manifest_fields_not_built)
-      if (row.pointer == field.pointer) return " (not built yet)";
     for (const std::string_view pointer : manifest_records_not_built)
       if (pointer == field.pointer) return " (not built yet)";
     return "";

@@ -6,6 +6,7 @@
 #include "catch.hpp"
 #include "error_of.hpp"
 #include "expert/policy/data.hpp"
+#include "temp_dir.hpp"
 
 using namespace expert;
 
@@ -170,6 +171,35 @@ TEST_CASE("the steps of an epoch hold every document once, whatever the accumula
     data.step(0);
     CHECK(data.step(data.steps_per_epoch() + 1)[0].input_ids == late[0].input_ids);
   }
+}
+
+TEST_CASE("streaming: the tokens lie in a file, and the batches are those of the list in memory", "[tokens]") {
+  const Tokenizer tokenizer = byte_tokenizer();
+  const TempDir directory;
+  std::string rows;
+  for (int i = 0; i < 101; ++i)
+    rows +=
+        "{\"prompt\": \"" + std::string(static_cast<std::size_t>(5 + i % 37), 'x') + "\", \"completion\": \"yes\"}\n";
+  const auto read = [&](const std::string& spool) {
+    MemorySource source(rows);
+    JsonlReader reader(source, "rows.jsonl");
+    return TrainingData(read_dataset<Qwen3Chat>(reader, tokenizer, im_end, {}, {}, spool),
+                        {.max_seq_length = 64, .streaming = true, .seed = 1}, 4, 3, "rows.jsonl");
+  };
+  TrainingData memory = read({}), file = read(directory.path().string());
+  CHECK(std::filesystem::is_empty(directory.path()));
+  CHECK(file.data().loss_tokens() == memory.data().loss_tokens());
+  REQUIRE(file.steps_per_epoch() == memory.steps_per_epoch());
+  std::int64_t tokens = 0;
+  for (std::int64_t i = 0; i < 2 * file.steps_per_epoch(); ++i) {
+    const auto a = file.step(i), b = memory.step(i);
+    REQUIRE(a.size() == b.size());
+    for (std::size_t k = 0; k < a.size(); ++k) {
+      CHECK((a[k].input_ids == b[k].input_ids && a[k].labels == b[k].labels));
+      tokens += a[k].tokens();
+    }
+  }
+  CHECK(tokens == 2 * file.data().tokens());
 }
 
 TEST_CASE("E256, E257, E258: no rows, no row that fits, and a tokenizer larger than the model", "[tokens]") {

@@ -139,7 +139,7 @@ TEST_CASE("the default directory follows the XDG rules", "[cache]") {
   ::setenv("HOME", "/me", 1);
   CHECK(default_cache_directory() == "/me/.cache/expert");
   ::unsetenv("HOME");
-  CHECK(error_of([] { default_cache_directory(); }).code() == 205);
+  CHECK(default_cache_directory().empty());
   xdg == nullptr ? ::unsetenv("XDG_CACHE_HOME") : ::setenv("XDG_CACHE_HOME", old_xdg.c_str(), 1);
   if (home != nullptr) ::setenv("HOME", old_home.c_str(), 1);
 }

@@ -17,6 +17,8 @@ struct CacheOptions {
   std::string action, directory;
 };
 
+inline constexpr ErrorCode no_cache_directory{205, "there is no directory for caches"};
+
 inline CLI::App* add_cache(CLI::App& app, CacheOptions& options) {
   CLI::App* command = app.add_subcommand("cache", "Lists, verifies or removes the packed weights that runs have kept");
   command->add_option("action", options.action, "ls, verify (checksums; damaged files are removed) or clear")
@@ -30,6 +32,10 @@ inline CLI::App* add_cache(CLI::App& app, CacheOptions& options) {
 // Throws E203 where a file cannot be removed, E205. A damaged file is E204, after the others were verified.
 inline ExitCode run_cache(const CacheOptions& options, Report& report) {
   const std::string directory = options.directory.empty() ? default_cache_directory() : options.directory;
+  if (directory.empty())
+    throw Error(no_cache_directory, {.expected = "XDG_CACHE_HOME or HOME in the environment",
+                                     .got = "neither",
+                                     .fix = "Set one, or name a directory by --cache"});
   ThreadPool pool(static_cast<int>(std::max(1u, std::thread::hardware_concurrency())));
   Json files = Json::array();
   std::vector<Error> damaged;

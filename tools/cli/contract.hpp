@@ -78,20 +78,13 @@ ExitCode run_ls(Compiled compiled, Report& report) {
   Json list = Json::array();
   for_each_expert(KnownExperts<Compiled>{}, [&]<class E>(std::type_identity<E>) {
     const bool is_compiled = is_one_of<E>(compiled);
-    Json missing = Json::array();
-    std::string announced;
-    for (const std::string& name : not_built_yet<E>()) {
-      missing.push(Json(name));
-      announced += (announced.empty() ? "; not built yet: " : ", ") + name;
-    }
-    report.say(joined({is_compiled ? "train, generate  " : "contract only    ", type_name<E>(), announced}));
+    report.say(joined({is_compiled ? "train, generate  " : "contract only    ", type_name<E>()}));
     list.push(Json::object()
                   .set("type", type_name<E>())
                   .set("base_model", stated_text<E>("/base_models/0/name"))
                   .set("grammar", stated_text<E>("/training/decoding/grammar_type"))
                   .set("trainable_parameters", trainable_parameters<E>)
-                  .set("compiled", is_compiled)
-                  .set("not_built_yet", std::move(missing)));
+                  .set("compiled", is_compiled));
   });
   report.result().set("experts", std::move(list));
   return ok;
@@ -224,7 +217,6 @@ class Validation {
   template <class E>
   void compare() {
     problems_ = all_problems<E>(manifest_.json);
-    for (const std::string& name : not_built_yet<E>()) note("not built yet: " + name);
   }
   // The rest reads values, so it is for manifests that are sound on their own.
   template <class E>
@@ -276,7 +268,6 @@ class Validation {
   }
   // Paths are relative to the manifest. A recorded adapter must be there and be the recorded one; rows may come later.
   void check_files() {
-    for (const std::string& name : not_built_yet(manifest_)) note("not built yet: " + name);
     for (const char* pointer : {"/training/dataset/path", "/training/dataset/validation_path"})
       if (const Json* path = manifest_.find(pointer); path != nullptr && !std::filesystem::exists(beside(*path)))
         note(joined({pointer, ": no such file yet: ", beside(*path).string()}));

@@ -31,7 +31,7 @@ struct TrainJob {
   std::int64_t gradient_accumulation_steps = 1;
   double dropout = 0;
   std::uint64_t seed = 42;
-  bool group_by_length = false;
+  bool group_by_length = false, streaming = false;
   RowOptions rows;
   RowFilterOptions filter;                       // of the training rows
   std::vector<std::string> command = {};         // the words of the command line, to be shown for a resume

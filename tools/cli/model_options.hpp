@@ -39,7 +39,7 @@ inline void add_model_options(CLI::App& command, ModelOptions& options) {
                      "$XDG_CACHE_HOME/expert or ~/.cache/expert");
 }
 
-// Of --cache; empty: nothing is kept.
+// Of --cache; empty: nothing is kept, as where the environment names no directory.
 inline std::string cache_directory(const ModelOptions& options) {
   if (options.cache == "none") return {};
   return options.cache.empty() ? default_cache_directory() : options.cache;

@@ -45,7 +45,6 @@ ExitCode with_resolved(Experts experts, const ModelOptions& options, const Manif
       experts, manifest,
       [&]<class E>(std::type_identity<E> entry) {
         report.say("expert: " + type_name<E>());
-        for (const std::string& name : not_built_yet<E>()) report.say("not built yet: " + name);
         code = use(entry);
       },
       against_config);

@@ -124,9 +124,12 @@ TrainingData read_rows(const std::string& file, const TrainJob& job, const Token
   const auto source = open_plain_or_gzip(file);
   JsonlReader reader(*source, file);
   const RowFilterOptions filter = training ? job.filter : RowFilterOptions{};
-  return TrainingData(read_dataset<typename E::chat_template>(reader, tokenizer, end, job.rows, filter),
+  const bool streaming = training && job.streaming;
+  return TrainingData(read_dataset<typename E::chat_template>(reader, tokenizer, end, job.rows, filter,
+                                                              streaming ? job.out : std::string()),
                       {.max_seq_length = E::packing::max_seq_length,
                        .packed = E::packing::packing,
+                       .streaming = streaming,
                        .shuffled = training,
                        .seed = job.seed,
                        .group_by_length = training && job.group_by_length},
@@ -185,6 +188,8 @@ ExitCode train_expert(const TrainJob& job, Report& report) {
                 data.path() == RowPath::packed ? "on" : "off, one document a row", data.path_reason().c_str(),
                 data.packed().rows.size(), static_cast<long long>(E::packing::max_seq_length), data.fill());
   report.say(line);
+  if (job.streaming)
+    report.say(joined({"streaming: ", data.data().tokens(), " tokens in a file under ", job.out, ", not in memory"}));
   if (job.group_by_length)
     report.say(data.path() == RowPath::packed ? "group_by_length: packed rows are equally long already"
                                               : "group_by_length: batches of similar lengths, the longest row first");

@@ -183,6 +183,7 @@ inline TrainJob make_train_job(const TrainOptions& options, const Manifest& mani
   job.dropout = training.dropout;
   job.seed = training.seed;
   job.group_by_length = training.group_by_length;
+  job.streaming = dataset.streaming;
   job.rows = row_options(manifest);
   job.filter = {.min_length = dataset.min_length,
                 .max_length = dataset.max_length,
@@ -238,10 +239,8 @@ inline void say_values(const Manifest& manifest, const TrainJob& job, const Repo
   report.say(text);
 }
 
-// What the manifest asks for and its language has nothing for, and what no stage acts on yet.
+// What the manifest asks for and its language has nothing for, and what is not built for it.
 inline void announce_inert(const Manifest& manifest, const Report& report) {
-  for (const std::string& name : not_built_yet(manifest))
-    if (name.starts_with("/training/")) report.say("not built yet: " + name);
   const DatasetValues dataset = dataset_values(manifest);
   const std::string language = grammar_type(manifest);
   if (is_sql(manifest)) return;

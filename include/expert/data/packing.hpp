@@ -8,6 +8,7 @@
 #include "expert/core/batch.hpp"
 #include "expert/core/random.hpp"
 #include "expert/core/sort.hpp"
+#include "expert/io/spooled_list.hpp"
 
 namespace expert {
 inline namespace v0 {
@@ -15,8 +16,8 @@ inline namespace v0 {
 // Documents end to end: document d holds tokens [begin[d], begin[d + 1]). bears_loss[i] says whether token i is to be
 // predicted; the first token of a document never is, there is nothing before it.
 struct Documents {
-  std::vector<std::int32_t> input_ids;
-  std::vector<std::uint8_t> bears_loss;
+  SpooledList<std::int32_t> input_ids;
+  SpooledList<std::uint8_t> bears_loss;
   std::vector<std::int64_t> begin{0};
 
   std::int64_t size() const { return static_cast<std::int64_t>(begin.size()) - 1; }
@@ -24,8 +25,8 @@ struct Documents {
     return begin[static_cast<std::size_t>(d) + 1] - begin[static_cast<std::size_t>(d)];
   }
   void add(std::span<const std::int32_t> ids, std::span<const std::uint8_t> loss) {
-    input_ids.insert(input_ids.end(), ids.begin(), ids.end());
-    bears_loss.insert(bears_loss.end(), loss.begin(), loss.end());
+    input_ids.append(ids);
+    bears_loss.append(loss);
     begin.push_back(static_cast<std::int64_t>(input_ids.size()));
   }
 };
@@ -54,6 +55,7 @@ class FreeSpace {
     used_.assign(2 * leaves_, 0);
   }
   void put(std::int64_t space, std::int64_t row) {
+    ++count_;
     rows_[static_cast<std::size_t>(space)].push_back(row);
     for (std::size_t n = leaves_ + static_cast<std::size_t>(space); n > 0; n /= 2) used_[n] = 1;
   }
@@ -69,15 +71,18 @@ class FreeSpace {
     space = static_cast<std::int64_t>(n - leaves_);
     const std::int64_t row = list.back();
     list.pop_back();
+    --count_;
     if (list.empty()) {
       used_[n] = 0;
       for (n /= 2; n > 0; n /= 2) used_[n] = used_[2 * n] | used_[2 * n + 1];
     }
     return row;
   }
+  std::int64_t count() const { return count_; }
 
  private:
   std::vector<std::vector<std::int64_t>> rows_;
+  std::int64_t count_ = 0;
   std::size_t leaves_ = 1;
   std::vector<std::uint8_t> used_;  // a binary heap of flags: some size below this node has a row
 };
@@ -91,9 +96,12 @@ inline void shuffle(std::vector<std::int64_t>& items, std::uint64_t seed, std::u
 
 }  // namespace detail
 
+inline constexpr std::int64_t packing_open_rows = 64;
+
 struct PackingOptions {
   std::int64_t max_seq_length = 2048;
-  bool packed = true;  // false: one document per row
+  bool packed = true;      // false: one document per row
+  bool streaming = false;  // packed in the order of the documents, with at most packing_open_rows begun at once
   bool shuffled = true;
   std::uint64_t seed = 0;
   bool group_by_length = false;  // where documents are not packed: a batch holds documents of similar lengths
@@ -124,7 +132,9 @@ inline void group_by_length(const Documents& documents, std::int64_t batch_size,
 
 // Best-fit decreasing: documents from long to short, each into the row that it leaves the least space in (TRL's "bfd"
 // strategy; at most 11/9 of the optimal number of rows, on text nearly none lost). Ties and the order of the rows are
-// shuffled by (seed, epoch). O(n log n), equal on every machine.
+// shuffled by (seed, epoch). O(n log n), equal on every machine. Streaming: best fit in the order of the documents, so
+// that a row's tokens lie near each other in the file; the fullest of the begun rows is closed where one too many is
+// needed. Only the order of the rows is shuffled. Every epoch has the same number of rows, either way.
 inline PackedRows pack(const Documents& documents, const PackingOptions& options, std::uint32_t epoch) {
   PackedRows out;
   out.max_seq_length = options.max_seq_length;
@@ -138,17 +148,21 @@ inline PackedRows pack(const Documents& documents, const PackingOptions& options
       out.tokens += n;
     }
   }
-  if (options.shuffled) detail::shuffle(order, options.seed, epoch, 0);
+  const bool streams = options.packed && options.streaming;
+  if (options.shuffled && !streams) detail::shuffle(order, options.seed, epoch, 0);
 
   std::vector<std::vector<std::int64_t>> rows;
   if (options.packed) {
-    sort_list(order, [&](std::int64_t a, std::int64_t b) { return documents.length(a) > documents.length(b); });
+    if (!streams)
+      sort_list(order, [&](std::int64_t a, std::int64_t b) { return documents.length(a) > documents.length(b); });
     detail::FreeSpace space(options.max_seq_length);
     for (const std::int64_t d : order) {
       const std::int64_t n = documents.length(d);
       std::int64_t left = options.max_seq_length;
       std::int64_t row = space.take(n, left);
       if (row < 0) {
+        std::int64_t unused = 0;
+        if (streams && space.count() == packing_open_rows) space.take(1, unused);
         row = static_cast<std::int64_t>(rows.size());
         rows.emplace_back();
       }

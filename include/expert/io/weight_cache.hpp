@@ -33,19 +33,16 @@ namespace expert {
 inline namespace v0 {
 
 inline constexpr ErrorCode cached_weights_damaged{204, "a file of the weight cache is damaged"};
-inline constexpr ErrorCode no_cache_directory{205, "there is no directory for caches"};
 
 inline constexpr std::string_view packed_suffix = ".packed";
 
-// $XDG_CACHE_HOME/expert, else ~/.cache/expert. Throws E205 where neither is set.
+// $XDG_CACHE_HOME/expert, else ~/.cache/expert; empty where neither is set.
 inline std::string default_cache_directory() {
   const char* xdg = std::getenv("XDG_CACHE_HOME");
   if (xdg != nullptr && xdg[0] == '/') return path_in(xdg, "expert");
   const char* home = std::getenv("HOME");
   if (home != nullptr && home[0] == '/') return path_in(home, ".cache/expert");
-  throw Error(no_cache_directory, {.expected = "XDG_CACHE_HOME or HOME in the environment",
-                                   .got = "neither",
-                                   .fix = "Set one, name a directory by --cache, or say --cache none"});
+  return {};
 }
 
 namespace detail {

@@ -222,16 +222,6 @@ inline constexpr auto manifest_fields = [] {
   };
 }();
 
-// Run-time fields that no stage acts on yet. Commands announce those that ask for something; a stage that learns to
-// read one removes its row.
-struct NotBuiltField {
-  std::string_view pointer;
-  std::string_view inert;  // the value, as JSON, that asks for nothing; empty: every value asks
-};
-inline constexpr std::array manifest_fields_not_built{
-    NotBuiltField{"/training/dataset/streaming", "false"},
-};
-
 // Records that no tool writes or compares yet.
 inline constexpr std::array<std::string_view, 6> manifest_records_not_built{
     "/training/dataset/preprocessing", "/training/dataset/splits", "/training/dataset/*_distribution",
