@@ -40,7 +40,11 @@ inline void print_result(const RunOptions& o, const Json& result) {
   if (o.json) {
     std::printf("%s\n", result.dump().c_str());
   } else {
-    for (const auto& [key, value] : result.members()) std::printf("%-22s %s\n", key.c_str(), value.dump().c_str());
+    for (const auto& [key, value] : result.members())
+      if (value.is_array())
+        for (const Json& item : value.items()) std::printf("%-22s %s\n", key.c_str(), item.dump().c_str());
+      else
+        std::printf("%-22s %s\n", key.c_str(), value.dump().c_str());
   }
 }
 

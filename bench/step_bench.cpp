@@ -9,6 +9,7 @@
 #include <chrono>
 #include <cinttypes>
 #include <cstdio>
+#include <numeric>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,7 @@
 #include "expert/expert.hpp"
 #include "expert/plan/cost.hpp"
 #include "median.hpp"
+#include "peak.hpp"
 #include "process_memory.hpp"
 #include "run_options.hpp"
 
@@ -47,6 +49,7 @@ struct Options : bench::RunOptions {
   std::string adapter = "dora", quant = "int4", expert, write_batch;
   std::int64_t batch = 1, seq = 512, document_length = 0, steps = 3;
   double loss_share = 1, dropout = 0;
+  bool phases = false;
 };
 
 TokenBatch make_batch(const Options& o, std::int64_t vocab_size) {
@@ -85,10 +88,35 @@ void write_batch(const std::string& path, const TokenBatch& batch) {
   write_file(path, Json::object().set("input_ids", rows(batch.input_ids)).set("labels", rows(batch.labels)).dump());
 }
 
+// Seconds of each phase in a step (mean), its FLOP, and the share of the peak of bf16 products measured afterwards.
+Json phase_table(Cpu cpu, const PhaseClock& clock, const std::vector<double>& seconds, const StepFlops& flops) {
+  const auto steps = static_cast<double>(seconds.size());
+  const double flop[] = {flops.base_forward,
+                         flops.base_backward,
+                         flops.adapter_forward,
+                         flops.adapter_backward,
+                         flops.attention_forward,
+                         flops.attention_backward,
+                         flops.head};
+  const double peak = bench::peak_flops(cpu, 5, true);
+  double rest = std::accumulate(seconds.begin(), seconds.end(), 0.0) / steps;
+  Json rows = Json::array();
+  for (std::size_t i = 0; i < phase_names.size(); ++i) {
+    const double s = clock.seconds[i] / steps;
+    rest -= s;
+    Json row = Json::object().set("phase", phase_names[i]).set("seconds", s);
+    if (i < std::size(flop)) row.set("flop", flop[i]).set("of_peak", s > 0 ? flop[i] / s / peak : 0);
+    rows.push(std::move(row));
+  }
+  return rows.push(Json::object().set("phase", "norms, rotations, activations, copies").set("seconds", rest));
+}
+
 template <class E>
 Json run(const Options& o) {
   using Clock = std::chrono::steady_clock;
   CpuDevice device(o.threads, o.isa.empty() ? best_isa() : require_supported(isa_from_name(o.isa)));
+  PhaseClock clock;
+  if (o.phases) device.count_phases(clock);
   const auto start = Clock::now();
   const Weights<E> weights = load_weights<E>(o.model, device, default_limits, o.cache);
   const std::int64_t before = status_bytes("RssAnon");
@@ -104,6 +132,7 @@ Json run(const Options& o) {
   const double start_s = std::chrono::duration<double>(Clock::now() - start).count();
   StepResult result = trainer.step({&batch, 1}, 1e-4);  // touches every page
   const double first_loss = result.loss;
+  clock = {};
   std::vector<double> seconds(static_cast<std::size_t>(o.steps));
   std::int64_t allocated = 0;
   for (double& step_seconds : seconds) {
@@ -139,6 +168,9 @@ Json run(const Options& o) {
       .set("weight_bytes", weights.owned_bytes())
       .set("rss_peak_bytes", status_bytes("VmHWM"))
       .set("allocations_per_step", allocated);
+  if (o.phases)
+    json.set("phases", phase_table(device.cpu(), clock, seconds,
+                                   step_flops<E>(batch.tokens(), batch.loss_tokens(), o.document_length)));
   return json;
 }
 
@@ -184,6 +216,7 @@ int main(int argc, char** argv) {
   app.add_option("--steps", o.steps, "timed steps, after one that is not; the median counts")
       ->check(CLI::Range(1, 1000));
   app.add_option("--write-batch", o.write_batch, "JSON file for the batch, so that another program trains on it");
+  app.add_flag("--phases", o.phases, "where the time of a step goes, with shares of the peak measured in this run");
   bench::add_run_options(app, o);
   CLI11_PARSE(app, argc, argv);
   try {

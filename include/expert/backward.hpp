@@ -21,6 +21,19 @@ struct BackwardBuffers {
 
 namespace detail {
 
+template <class T, class View>
+void base_backward(Cpu& cpu, std::int64_t rows, const View& w, const T* d_y, bool accumulate, T* d_x) noexcept {
+  const PhaseScope scope(cpu, Phase::base_backward);
+  linear_backward_input(cpu, rows, w, d_y, accumulate, d_x);
+}
+// d_x (rows, in) = d_rank A, added to it where accumulate is set.
+template <class T>
+void low_rank_input(Cpu& cpu, std::int64_t rows, std::int64_t in, std::int64_t r, const T* d_rank, const T* a,
+                    bool accumulate, T* d_x) noexcept {
+  const PhaseScope scope(cpu, Phase::low_rank_backward);
+  low_rank_backward_input(cpu, rows, in, r, d_rank, a, accumulate, d_x);
+}
+
 // From d_y (T, out), which is overwritten: gradients of the projection's own tensors, and d_x (T, in) += or = its
 // input's gradient (d_x null: nobody needs it).
 template <class E>
@@ -53,26 +66,29 @@ void project_backward(Cpu& cpu, const ForwardContext<E>& context, std::int64_t l
       }
       if constexpr (E::adapter::is_dora)
         dora_backward(cpu, n, w.out, z, adapter.scale + o, adapter.norm + o, d_y, d_z, back.gradients + at.magnitude);
-      low_rank_backward(cpu, n, w.out, w.in, r, scaling, input, adapter.values + at.b, b.rank_rows[index_of(p)], d_z,
-                        back.d_rank, back.gradients + at.a, back.gradients + at.b);
+      {
+        const PhaseScope scope(cpu, Phase::low_rank_backward);
+        low_rank_backward(cpu, n, w.out, w.in, r, scaling, input, adapter.values + at.b, b.rank_rows[index_of(p)], d_z,
+                          back.d_rank, back.gradients + at.a, back.gradients + at.b);
+      }
       if (d_x == nullptr) return;
       if (!dropped) {
-        linear_backward_input(cpu, n, w, d_z, accumulate, d_x);
-        low_rank_backward_input(cpu, n, w.in, r, back.d_rank, adapter.values + at.a, true, d_x);
+        base_backward(cpu, n, w, d_z, accumulate, d_x);
+        low_rank_input(cpu, n, w.in, r, back.d_rank, adapter.values + at.a, true, d_x);
         return;
       }
       T* d_dropped = context.dropped;  // its forward value is no longer needed
       if constexpr (E::adapter::dropout_product) {
         // d_x = d_rest + mask * (d_dropped - d_rest), since rest = x - dropped
-        linear_backward_input(cpu, n, w, d_y, accumulate, d_x);
+        base_backward(cpu, n, w, d_y, accumulate, d_x);
         parallel_pieces(cpu, n * w.out, std::int64_t{1} << 14, [&](std::int64_t first, std::int64_t count) {
           for (std::int64_t i = first; i < first + count; ++i) d_y[i] = T(float(d_z[i]) - float(d_y[i]));
         });
-        linear_backward_input(cpu, n, w, d_y, false, d_dropped);
-        low_rank_backward_input(cpu, n, w.in, r, back.d_rank, adapter.values + at.a, true, d_dropped);
+        base_backward(cpu, n, w, d_y, false, d_dropped);
+        low_rank_input(cpu, n, w.in, r, back.d_rank, adapter.values + at.a, true, d_dropped);
       } else {
-        linear_backward_input(cpu, n, w, d_y, accumulate, d_x);
-        low_rank_backward_input(cpu, n, w.in, r, back.d_rank, adapter.values + at.a, false, d_dropped);
+        base_backward(cpu, n, w, d_y, accumulate, d_x);
+        low_rank_input(cpu, n, w.in, r, back.d_rank, adapter.values + at.a, false, d_dropped);
       }
       dropout_backward(cpu, n, w.in, mask, d_dropped, d_x);
       return;
@@ -80,7 +96,7 @@ void project_backward(Cpu& cpu, const ForwardContext<E>& context, std::int64_t l
   }
   if constexpr (E::tuning::trains_base)
     linear_backward_weight(cpu, n, w.out, w.in, d_y, x, back.gradients + BaseLayout<E>::at(layer, p));
-  if (d_x != nullptr) linear_backward_input(cpu, n, w, d_y, accumulate, d_x);
+  if (d_x != nullptr) base_backward(cpu, n, w, d_y, accumulate, d_x);
 }
 
 // d_residual += gradient through a rms_norm of the residual stream.
@@ -130,8 +146,11 @@ void layer_backward(Cpu& cpu, const ForwardContext<E>& context, std::int64_t lay
 
   std::copy_n(back.d_x, n * C, back.d_norm);
   project(P::o_proj, b.context, b.o, back.d_norm, false, back.d_context);
-  attention_backward(cpu, n, n, H, K, D, detail::attention_scale<M>(), b.q_rotated, Q, b.k_rotated, b.v_scaled, KV,
-                     tokens.keys, b.context, Q, b.lse, back.d_context, Q, back.d_q, Q, back.d_k, back.d_v, KV);
+  {
+    const PhaseScope scope(cpu, Phase::attention_backward);
+    attention_backward(cpu, n, n, H, K, D, detail::attention_scale<M>(), b.q_rotated, Q, b.k_rotated, b.v_scaled, KV,
+                       tokens.keys, b.context, Q, b.lse, back.d_context, Q, back.d_q, Q, back.d_k, back.d_v, KV);
+  }
   qk_norm_rope_backward(cpu, n, H, D, b.q, scale(P::q_proj), w.q_norm, context.rope, tokens.positions, b.rstd_q,
                         back.d_q, weight_gradient(B::q_norm(layer)), back.norm_partials, norm_chunk_rows);
   qk_norm_rope_backward(cpu, n, K, D, b.k, scale(P::k_proj), w.k_norm, context.rope, tokens.positions, b.rstd_k,

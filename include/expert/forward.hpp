@@ -11,6 +11,7 @@
 #include "expert/cpu/instances.hpp"
 #include "expert/cpu/linear.hpp"
 #include "expert/cpu/ops.hpp"
+#include "expert/cpu/phases.hpp"
 #include "expert/cpu/vector.hpp"
 #include "expert/ops/dora.hpp"
 #include "expert/ops/model_view.hpp"
@@ -88,6 +89,12 @@ DropoutMask dropout_mask(const AdapterView<E>& adapter, const TokenView& tokens,
   return {RandomStream(adapter.seed, Purpose::dropout, adapter.step, place), tokens.first_token, adapter.dropout};
 }
 
+template <class T, class View>
+void base_forward(Cpu& cpu, std::int64_t rows, const View& w, const T* x, T* y) noexcept {
+  const PhaseScope scope(cpu, Phase::base_forward);
+  linear_forward(cpu, rows, w, x, y);
+}
+
 // y (T, out) = x W^T + s (x A^T) B^T, before DoRA's column scale. With DoRA's dropout product
 //   y = (x - x_d) W^T + c * (x_d W^T + s (x_d A^T) B^T),  x_d = dropout(x),
 // which is PEFT's W x + (c - 1) W x_d + c s B A x_d.
@@ -118,13 +125,16 @@ void project_forward(Cpu& cpu, const ForwardContext<E>& context, std::int64_t la
       } else if constexpr (E::adapter::dropout_product) {
         product = b.branch[index_of(p)];
       }
-      linear_forward(cpu, n, w, base_input, product);
-      low_rank_forward(cpu, n, w.out, w.in, E::adapter::r, scaling, input, adapter.values + at.a, adapter.values + at.b,
-                       adapter.b_by_rank, b.rank_rows[index_of(p)], product);
+      base_forward(cpu, n, w, base_input, product);
+      {
+        const PhaseScope scope(cpu, Phase::low_rank_forward);
+        low_rank_forward(cpu, n, w.out, w.in, E::adapter::r, scaling, input, adapter.values + at.a,
+                         adapter.values + at.b, adapter.b_by_rank, b.rank_rows[index_of(p)], product);
+      }
       if constexpr (E::adapter::dropout_product) {
         const float* c = adapter.scale + AdapterLayout<E>::output_offset(layer, p);
         if (adapter.dropout > 0) {
-          linear_forward(cpu, n, w, context.dropped_rest, y);
+          base_forward(cpu, n, w, context.dropped_rest, y);
           residual_add(cpu, n, w.out, y, product, c, y);
         } else {
           scale_columns(cpu, n, w.out, product, c, y, w.out, nullptr);
@@ -133,7 +143,7 @@ void project_forward(Cpu& cpu, const ForwardContext<E>& context, std::int64_t la
       return;
     }
   }
-  linear_forward(cpu, n, w, x, y);
+  base_forward(cpu, n, w, x, y);
 }
 
 }  // namespace detail
@@ -163,8 +173,11 @@ void layer_forward(Cpu& cpu, const ForwardContext<E>& context, std::int64_t laye
   qk_norm_rope_forward(cpu, n, K, D, eps, b.k, scale(P::k_proj), w.k_norm, context.rope, tokens.positions, b.k_rotated,
                        KV, tokens.cache_rows, b.rstd_k);
   scale_columns(cpu, n, KV, b.v, scale(P::v_proj), b.v_scaled, KV, tokens.cache_rows);
-  attention_forward(cpu, n, H, K, D, detail::attention_scale<M>(), b.q_rotated, Q, b.k_rotated, b.v_scaled, KV,
-                    tokens.keys, b.context, Q, b.lse);
+  {
+    const PhaseScope scope(cpu, Phase::attention_forward);
+    attention_forward(cpu, n, H, K, D, detail::attention_scale<M>(), b.q_rotated, Q, b.k_rotated, b.v_scaled, KV,
+                      tokens.keys, b.context, Q, b.lse);
+  }
   project(P::o_proj, b.context, b.o);
   residual_add(cpu, n, C, b.x, b.o, scale(P::o_proj), b.x_mid);
 
@@ -210,6 +223,7 @@ void refresh_dora(Cpu& cpu, const ModelView<E>& model, const float* parameters, 
                   float* product, float* norm, float* scale) noexcept {
   if constexpr (detail::adapts<E>) {
     if constexpr (E::adapter::is_dora) {
+      const PhaseScope scope(cpu, Phase::dora_norm);
       using L = AdapterLayout<E>;
       constexpr std::int64_t r = E::adapter::r;
       for (std::int64_t layer = 0; layer < E::model::num_hidden_layers; ++layer)

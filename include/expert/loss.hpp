@@ -9,6 +9,7 @@
 #include "expert/core/config.hpp"
 #include "expert/cpu/instances.hpp"
 #include "expert/cpu/linear.hpp"
+#include "expert/cpu/phases.hpp"
 #include "expert/cpu/vector.hpp"
 
 namespace expert {
@@ -29,6 +30,7 @@ template <class T>
 double loss_forward_backward(Cpu& cpu, std::int64_t tokens, const MatrixView& lm_head, const T* hidden,
                              const std::int32_t* labels, float scale, const LossBuffers<T>& b, T* d_hidden,
                              float* d_lm_head) noexcept {
+  const PhaseScope scope(cpu, Phase::head);
   const std::int64_t width = lm_head.in, vocab = lm_head.out;
   std::int64_t count = 0;
   for (std::int64_t t = 0; t < tokens; ++t)

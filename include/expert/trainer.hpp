@@ -166,41 +166,7 @@ class Trainer {
 
   // Clips, updates, and clears the gradients. Throws EXPERT-E303, leaving the parameters as they were.
   double update(double learning_rate) {
-    const OptimizerOptions& o = options_.optimizer;
-    const double norm = global_norm(cpu_, gradients(), trainable_parameters<E>);
-    if (!std::isfinite(norm)) {
-      clear_gradients();
-      throw Error(not_finite, {.where = "step " + std::to_string(step_ + 1),
-                               .got = "gradient norm " + std::to_string(norm),
-                               .fix = "Lower learning_rate; the parameters are those of the step before"});
-    }
-    ++step_;
-    const double clip = clip_coefficient(norm, o.max_grad_norm);
-    const auto adamw = [&](std::int64_t first, std::int64_t count, Group group) {
-      OptimizerOptions rates = o;
-      if (group == Group::not_decayed) rates.weight_decay = 0;
-      adamw_update(cpu_, rates, step_, learning_rate, clip, count, parameters() + first, gradients() + first,
-                   first_moment() + first, second_moment() + first);
-    };
-    if constexpr (slots::UpdatesParameters<typename E::optimizer>) {
-      for_each_group([&](std::int64_t first, std::int64_t count, Group group) {
-        const UpdateStep update{step_, learning_rate, group == Group::not_decayed ? 0 : o.weight_decay, clip};
-        parallel_pieces(cpu_, count, std::int64_t{1} << 14, [&](std::int64_t begin, std::int64_t n) {
-          const std::int64_t at = first + begin;
-          E::optimizer::update(update, n, parameters() + at, gradients() + at, first_moment() + at,
-                               second_moment() + at);
-        });
-      });
-    } else if constexpr (OrthogonalisesMatrices<typename E::optimizer>) {
-      for_each_matrix(adamw, [&](std::int64_t first, std::int64_t rows, std::int64_t cols) {
-        muon_update<typename E::optimizer>(cpu_, o, learning_rate, clip, rows, cols, parameters() + first,
-                                           gradients() + first, first_moment() + first, floats(Plan::muon_scratch));
-      });
-    } else {
-      for_each_group(adamw);
-    }
-    clear_gradients();
-    adapter_.step = static_cast<std::uint32_t>(step_);
+    const double norm = apply_gradients(learning_rate);
     parameters_changed();
     return norm;
   }
@@ -314,6 +280,47 @@ class Trainer {
   }
 
  private:
+  // `update` without what follows from the new parameters.
+  double apply_gradients(double learning_rate) {
+    const PhaseScope scope(cpu_, Phase::optimizer);
+    const OptimizerOptions& o = options_.optimizer;
+    const double norm = global_norm(cpu_, gradients(), trainable_parameters<E>);
+    if (!std::isfinite(norm)) {
+      clear_gradients();
+      throw Error(not_finite, {.where = "step " + std::to_string(step_ + 1),
+                               .got = "gradient norm " + std::to_string(norm),
+                               .fix = "Lower learning_rate; the parameters are those of the step before"});
+    }
+    ++step_;
+    const double clip = clip_coefficient(norm, o.max_grad_norm);
+    const auto adamw = [&](std::int64_t first, std::int64_t count, Group group) {
+      OptimizerOptions rates = o;
+      if (group == Group::not_decayed) rates.weight_decay = 0;
+      adamw_update(cpu_, rates, step_, learning_rate, clip, count, parameters() + first, gradients() + first,
+                   first_moment() + first, second_moment() + first);
+    };
+    if constexpr (slots::UpdatesParameters<typename E::optimizer>) {
+      for_each_group([&](std::int64_t first, std::int64_t count, Group group) {
+        const UpdateStep update{step_, learning_rate, group == Group::not_decayed ? 0 : o.weight_decay, clip};
+        parallel_pieces(cpu_, count, std::int64_t{1} << 14, [&](std::int64_t begin, std::int64_t n) {
+          const std::int64_t at = first + begin;
+          E::optimizer::update(update, n, parameters() + at, gradients() + at, first_moment() + at,
+                               second_moment() + at);
+        });
+      });
+    } else if constexpr (OrthogonalisesMatrices<typename E::optimizer>) {
+      for_each_matrix(adamw, [&](std::int64_t first, std::int64_t rows, std::int64_t cols) {
+        muon_update<typename E::optimizer>(cpu_, o, learning_rate, clip, rows, cols, parameters() + first,
+                                           gradients() + first, first_moment() + first, floats(Plan::muon_scratch));
+      });
+    } else {
+      for_each_group(adamw);
+    }
+    clear_gradients();
+    adapter_.step = static_cast<std::uint32_t>(step_);
+    return norm;
+  }
+
   static constexpr bool own_parameters = detail::Sizes<E>::own_parameters,
                         recomputes = E::recompute::activation_checkpointing;
 

@@ -348,7 +348,8 @@ TEMPLATE_TEST_CASE("a document has the same output bits alone, packed behind ano
 TEST_CASE("the widest head fits the workspace of a thread", "[attention]") {
   const auto fits = []<class Products>(std::type_identity<Products>) {
     for (std::int64_t head_dim = 1; head_dim <= max_head_dim; ++head_dim)
-      REQUIRE(detail::AttentionScratch<Products>(nullptr, head_dim).floats <= Products::workspace_floats);
+      REQUIRE(detail::AttentionScratch<Products>(nullptr, head_dim).floats + Products::kept_floats(head_dim) <=
+              workspace_floats_per_thread);
   };
   for (const Isa isa : all_usable_isas()) {
     detail::with_attention_products<float>(isa, fits);

@@ -50,7 +50,7 @@ TEST_CASE("a packed matrix unpacks to its numbers, and its row products are thos
     for (const Shape& shape : shapes)
       for (const PackedFormat format : formats) {
         const Sample s = sample(cpu, format, shape.out, shape.in);
-        const std::int64_t out = shape.out, in = shape.in, r = 3;
+        const std::int64_t out = shape.out, in = shape.in, r = 11;
         const auto a = random_values<float>(r * in, 5);
         const MatrixView plain{.data = s.dense.data(), .out = out, .in = in, .storage = Storage::f32};
         std::vector<float> unpacked(s.dense.size()), square(index(out)), plain_square(square), product(index(out * r)),

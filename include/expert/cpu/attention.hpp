@@ -24,8 +24,7 @@ namespace expert {
 inline namespace v0 {
 namespace detail {
 
-inline constexpr std::int64_t attention_rows = 126;  // (query, head) pairs of a tile: nine register tiles of 14
-inline constexpr std::int64_t attention_keys = 128;
+inline constexpr std::int64_t attention_keys = 128;  // of a tile, and more than its (query, head) pairs at most
 
 // The arguments of the op, and which heads and tokens make a tile.
 template <class T>
@@ -35,11 +34,12 @@ struct AttentionTiles {
   const T *q, *k, *v;
   std::int64_t q_stride, kv_stride;
   const KeyRanges* keys;
+  std::int64_t rows;  // (query, head) pairs of a tile at most
 
   std::int64_t group() const noexcept { return heads / kv_heads; }
-  std::int64_t head_block() const noexcept { return std::min(group(), attention_rows); }
+  std::int64_t head_block() const noexcept { return std::min(group(), rows); }
   std::int64_t head_blocks() const noexcept { return (group() + head_block() - 1) / head_block(); }
-  std::int64_t token_block() const noexcept { return attention_rows / head_block(); }
+  std::int64_t token_block() const noexcept { return rows / head_block(); }
   std::int64_t token_tiles() const noexcept { return (queries + token_block() - 1) / token_block(); }
 
   // Tokens from `first` on, at most token_block() and before `end`, whose ranges begin at the same keys.
@@ -84,8 +84,9 @@ struct AttentionRun {
   }
   // f(row, numbers) for their rows of x (stride numbers per token, head_dim per head).
   template <class T, class F>
-  void for_rows(const T* x, std::int64_t stride, std::int64_t head_dim, F&& f) const noexcept {
-    for (std::int64_t r = 0; r < rows(); ++r) f(r, x + (first + r / heads) * stride + (head + r % heads) * head_dim);
+  void for_rows(T* x, std::int64_t stride, std::int64_t head_dim, F&& f) const noexcept {
+    for (std::int64_t i = 0, r = 0; i < tokens; ++i)
+      for (std::int64_t h = 0; h < heads; ++h, ++r) f(r, x + (first + i) * stride + (head + h) * head_dim);
   }
 };
 
@@ -94,30 +95,32 @@ template <class K, class T>
 class RowProducts {
  public:
   using Kernels = K;
+  static constexpr std::int64_t rows = 126;          // nine register tiles of 14
   static constexpr std::int64_t ld = gemm_a_stride;  // of scores: they are the packed left side of the next product
+  static constexpr std::int64_t sum_rows = attention_keys;
+  static std::int64_t width(std::int64_t head_dim) { return head_dim; }  // of rows of sums
   static std::int64_t row_floats(std::int64_t head_dim) {
-    return attention_rows * gemm_a_stride * ((head_dim + gemm_k_block - 1) / gemm_k_block);
+    return rows * gemm_a_stride * ((head_dim + gemm_k_block - 1) / gemm_k_block);
   }
-  static constexpr std::int64_t scratch_floats = gemm_k_block * 32 + attention_keys * gemm_a_stride;
-  static float* workspace(const Cpu& cpu, int thread) noexcept { return cpu.gemm_workspace(thread); }
-  static constexpr std::int64_t workspace_floats = workspace_floats_per_thread;
+  static std::int64_t scratch_floats(std::int64_t) { return gemm_k_block * 32 + attention_keys * gemm_a_stride; }
+  static std::int64_t kept_floats(std::int64_t) { return 0; }  // needed behind the scratch
 
-  RowProducts(const Cpu&, int, float* scratch, std::int64_t head_dim) noexcept
+  RowProducts(float* scratch, float*, std::int64_t, std::int64_t head_dim) noexcept
       : head_dim_(head_dim), panel_(scratch), transposed_(scratch + gemm_k_block * 32) {}
 
-  void load(const AttentionRun& run, const T* x, std::int64_t stride, float* rows) const noexcept {
+  void load(const AttentionRun& run, const T* x, std::int64_t stride, float* to) const noexcept {
     run.for_rows(x, stride, head_dim_, [&](std::int64_t r, const T* row) noexcept {
       for (std::int64_t d = 0; d < head_dim_; d += gemm_k_block) {
         const std::int64_t n = std::min(gemm_k_block, head_dim_ - d);
-        K::pack_copy(row + d, 0, 1, n, rows + d / gemm_k_block * run.rows() * gemm_a_stride + r * gemm_a_stride,
+        K::pack_copy(row + d, 0, 1, n, to + d / gemm_k_block * run.rows() * gemm_a_stride + r * gemm_a_stride,
                      gemm_a_stride, n);
       }
     });
   }
   // out (m, n) = scale * rows [r0, r0 + m) . k (n, head_dim)^T
-  void scores(const AttentionRun& run, std::int64_t r0, std::int64_t m, std::int64_t n, float scale, const float* rows,
+  void scores(const AttentionRun& run, std::int64_t r0, std::int64_t m, std::int64_t n, float scale, const float* from,
               const T* k, std::int64_t k_stride, float* out) const noexcept {
-    K::attention_scores(m, n, head_dim_, scale, rows + r0 * gemm_a_stride, run.rows() * gemm_a_stride, k, k_stride,
+    K::attention_scores(m, n, head_dim_, scale, from + r0 * gemm_a_stride, run.rows() * gemm_a_stride, k, k_stride,
                         panel_, out);
   }
   // out (m, head_dim) += weights (m, n) . right (n, head_dim)
@@ -127,11 +130,11 @@ class RowProducts {
   }
   // out (n, head_dim) += weights (m, n)^T . rows [r0, r0 + m)
   void add_transposed(const AttentionRun& run, std::int64_t r0, std::int64_t m, std::int64_t n, const float* weights,
-                      const float* rows, float* out) const noexcept {
+                      const float* from, float* out) const noexcept {
     K::pack_transposed(weights, gemm_a_stride, m, n, transposed_, gemm_a_stride, m);
     for (std::int64_t d = 0; d < head_dim_; d += gemm_k_block)
       K::attention_accumulate(n, std::min(gemm_k_block, head_dim_ - d), m, transposed_,
-                              rows + d / gemm_k_block * run.rows() * gemm_a_stride + r0 * gemm_a_stride, gemm_a_stride,
+                              from + d / gemm_k_block * run.rows() * gemm_a_stride + r0 * gemm_a_stride, gemm_a_stride,
                               panel_, out + d, head_dim_);
   }
 
@@ -140,54 +143,127 @@ class RowProducts {
   float *panel_, *transposed_;
 };
 
-// The same in pairs of bf16, with sums in f32. Rows are (rows, head_dim) of bf16; weights are rounded for the product.
+// The same in pairs of bf16, with sums in f32. Rows are (rows, width) of bf16 and weights are rounded for the product;
+// tiles of both are loaded from where they lie, and sums are stored to where they belong. Tiles of keys and values are
+// packed once and kept for the next queries as long as there is room.
 template <class K>
 class PairProducts {
  public:
   using Kernels = K;
+  static constexpr std::int64_t rows = 128;
   static constexpr std::int64_t ld = attention_keys;
-  static std::int64_t row_floats(std::int64_t head_dim) { return attention_rows * head_dim / 2; }
-  static constexpr std::int64_t scratch_floats = attention_rows * attention_keys / 2;
-  static float* workspace(const Cpu& cpu, int thread) noexcept { return cpu.op_workspace(thread); }
-  static constexpr std::int64_t workspace_floats = op_workspace_floats;
+  static constexpr std::int64_t sum_rows = rows + 16;  // a tile may begin at any row
+  static std::int64_t width(std::int64_t head_dim) { return (head_dim + 31) / 32 * 32; }
+  static std::int64_t row_floats(std::int64_t head_dim) { return sum_rows * width(head_dim) / 2; }
+  static std::int64_t scratch_floats(std::int64_t head_dim) {
+    return 2 * weight_floats + tile_floats(head_dim) + 16 * width(head_dim);
+  }
+  static std::int64_t kept_floats(std::int64_t head_dim) { return tile_floats(head_dim); }
 
-  PairProducts(const Cpu& cpu, int thread, float* scratch, std::int64_t head_dim) noexcept
-      : head_dim_(head_dim), weights_(reinterpret_cast<bf16*>(scratch)), gemm_(cpu.gemm_workspace(thread)) {}
+  PairProducts(float* scratch, float* rest, std::int64_t rest_floats, std::int64_t head_dim) noexcept
+      : head_dim_(head_dim),
+        width_(width(head_dim)),
+        weights_(reinterpret_cast<bf16*>(scratch)),
+        transposed_(reinterpret_cast<std::uint32_t*>(scratch + weight_floats)),
+        pairs_(transposed_ + weight_floats),
+        saved_(scratch + 2 * weight_floats + tile_floats(head_dim)),
+        kept_tiles_(reinterpret_cast<std::uint32_t*>(rest)),
+        most_kept_(std::min<std::int64_t>(std::ssize(kept_), rest_floats / tile_floats(head_dim))) {}
 
-  void load(const AttentionRun& run, const bf16* x, std::int64_t stride, float* rows) const noexcept {
+  void load(const AttentionRun& run, const bf16* x, std::int64_t stride, float* to) const noexcept {
+    bf16* out = reinterpret_cast<bf16*>(to);
     run.for_rows(x, stride, head_dim_, [&](std::int64_t r, const bf16* row) noexcept {
-      std::copy_n(row, head_dim_, numbers(rows) + r * head_dim_);
+      std::copy_n(row, head_dim_, out + r * width_);
+      std::fill_n(out + r * width_ + head_dim_, width_ - head_dim_, bf16(0.0f));
     });
   }
-  void scores(const AttentionRun&, std::int64_t r0, std::int64_t m, std::int64_t n, float scale, float* rows,
-              const bf16* k, std::int64_t k_stride, float* out) const noexcept {
-    multiply(false, m, n, head_dim_, scale, numbers(rows) + r0 * head_dim_, head_dim_, {k, k_stride, true}, 0, out, ld);
+  void scores(const AttentionRun&, std::int64_t r0, std::int64_t m, std::int64_t n, float scale, const float* from,
+              const bf16* k, std::int64_t k_stride, float* out) noexcept {
+    multiply(m, n, width_ / 32, in_rows(words(from) + r0 * width_ / 2, width_), kept(k, k_stride, n, true), out, ld,
+             true);
+    for (std::int64_t r = 0; r < m; ++r) K::scale_row(n, scale, out + r * ld);
   }
   void add(std::int64_t m, std::int64_t n, const float* weights, const bf16* right, std::int64_t right_stride,
-           float* out) const noexcept {
+           float* out) noexcept {
     round(m, n, weights);
-    multiply(false, m, head_dim_, n, 1, weights_, ld, {right, right_stride, false}, 1, out, head_dim_);
+    for (std::int64_t r = m; r < (m + 15) / 16 * 16; ++r) std::fill_n(weights_ + r * ld, ld, bf16(0.0f));
+    add_product(m, n, in_rows(words(weights_), ld), kept(right, right_stride, n, false), out);
   }
   void add_transposed(const AttentionRun&, std::int64_t r0, std::int64_t m, std::int64_t n, const float* weights,
-                      float* rows, float* out) const noexcept {
+                      const float* from, float* out) noexcept {
     round(m, n, weights);
-    multiply(true, n, head_dim_, m, 1, weights_, ld, {numbers(rows) + r0 * head_dim_, head_dim_, false}, 1, out,
-             head_dim_);
+    const std::int64_t depth = (m + 31) / 32;
+    for (std::int64_t i = 0; i < n; i += 32)
+      K::pack_pair_rows(true, weights_ + i, ld, std::min<std::int64_t>(32, n - i), m, transposed_ + i * depth * 16);
+    pack({reinterpret_cast<const bf16*>(from) + r0 * width_, width_, false}, m, pairs_);
+    add_product(n, m, {transposed_, isa::packed_rows, 512 * depth}, pairs_, out);
   }
 
  private:
-  static bf16* numbers(float* rows) noexcept { return reinterpret_cast<bf16*>(rows); }
-  void round(std::int64_t m, std::int64_t n, const float* weights) const noexcept {
-    for (std::int64_t r = 0; r < m; ++r) K::convert_row(n, weights + r * ld, weights_ + r * ld);
+  struct Kept {
+    const bf16* from = nullptr;
+    std::int64_t n = 0;
+    bool transposed = false;
+  };
+  struct Left {  // `block`: from 32 rows to the next
+    const std::uint32_t* data;
+    isa::TileLayout at;
+    std::int64_t block;
+  };
+  static Left in_rows(const std::uint32_t* data, std::int64_t numbers) noexcept {
+    return {data, {numbers / 2, 16, 8 * numbers}, 16 * numbers};
   }
-  void multiply(bool ta, std::int64_t m, std::int64_t n, std::int64_t k, float alpha, const bf16* a, std::int64_t lda,
-                const DenseSource<bf16>& b, float beta, float* c, std::int64_t ldc) const noexcept {
-    K::template pair_gemm<typename K::Product>(ta, m, n, k, alpha, a, lda, b, beta, c, ldc, gemm_);
+  static constexpr std::int64_t weight_floats = rows * ld / 2;
+  static std::int64_t tile_floats(std::int64_t head_dim) { return attention_keys * width(head_dim) / 2; }
+  static const std::uint32_t* words(const void* numbers) noexcept { return static_cast<const std::uint32_t*>(numbers); }
+
+  void round(std::int64_t m, std::int64_t n, const float* weights) const noexcept {
+    for (std::int64_t r = 0; r < m; ++r) {
+      K::convert_row(n, weights + r * ld, weights_ + r * ld);
+      std::fill_n(weights_ + r * ld + n, -n & 31, bf16(0.0f));
+    }
+  }
+  // Tiles of `b` for n of k, or of its n columns where it is transposed.
+  void pack(const DenseSource<bf16>& b, std::int64_t n, std::uint32_t* to) const noexcept {
+    const std::int64_t columns = b.transposed ? n : head_dim_, depth = b.transposed ? head_dim_ : n;
+    for (std::int64_t j = 0; j < columns; j += 16)
+      K::pack_pairs(b.from_column(j), 0, columns - j, 0, depth, to + j * ((depth + 31) / 32) * 16);
+  }
+  const std::uint32_t* kept(const bf16* from, std::int64_t stride, std::int64_t n, bool transposed) noexcept {
+    const auto tiles = [&](std::int64_t i) noexcept { return kept_tiles_ + i * tile_floats(head_dim_); };
+    for (std::int64_t i = 0; i < most_kept_; ++i)
+      if (kept_[i].from == from && kept_[i].n == n && kept_[i].transposed == transposed) return tiles(i);
+    const std::int64_t i = std::exchange(next_, (next_ + 1) % most_kept_);
+    kept_[i] = {from, n, transposed};
+    pack({from, stride, transposed}, n, tiles(i));
+    return tiles(i);
+  }
+  // c (m, n) = or += a . b, rows of c ldc apart; whole tiles of 16 rows are written.
+  void multiply(std::int64_t m, std::int64_t n, std::int64_t depth, const Left& a, const std::uint32_t* b, float* c,
+                std::int64_t ldc, bool fresh) noexcept {
+    for (std::int64_t i = 0; i < m; i += 32)
+      for (std::int64_t j = 0; j < n; j += 32)
+        product_.multiply(std::min<std::int64_t>(32, m - i), depth, a.data + i / 32 * a.block, a.at, b + j * depth * 16,
+                          j + 16 < n ? b + (j + 16) * depth * 16 : nullptr, c + i * ldc + j, {ldc, 16, 16 * ldc},
+                          fresh);
+  }
+  // out (m, width) += a (m, depth) . b (depth, head_dim). The last tile of rows covers rows that are another's: theirs
+  // are put back, since zero times what is not finite is not zero.
+  void add_product(std::int64_t m, std::int64_t depth, const Left& a, const std::uint32_t* b, float* out) noexcept {
+    const std::int64_t beyond = (-m & 15) * width_;
+    std::copy_n(out + m * width_, beyond, saved_);
+    multiply(m, head_dim_, (depth + 31) / 32, a, b, out, width_, false);
+    std::copy_n(saved_, beyond, out + m * width_);
   }
 
-  std::int64_t head_dim_;
-  bf16* weights_;
-  float* gemm_;
+  std::int64_t head_dim_, width_;
+  bf16* weights_;                       // (rows, ld)
+  std::uint32_t *transposed_, *pairs_;  // tiles of weights^T, and of rows
+  float* saved_;                        // 16 rows of sums
+  std::uint32_t* kept_tiles_;
+  Kept kept_[64];
+  std::int64_t most_kept_, next_ = 0;
+  typename K::Product product_;
 };
 
 // Calls f(std::type_identity<Products>{}) with those of T on an instruction set.
@@ -207,44 +283,47 @@ struct AttentionScratch {
   std::int64_t floats;
 
   AttentionScratch(float* base, std::int64_t head_dim) noexcept {
-    constexpr std::int64_t tile = attention_rows * Products::ld;
+    constexpr std::int64_t tile = Products::rows * Products::ld;
+    const std::int64_t sums = Products::sum_rows * Products::width(head_dim);
     float* next = base;
     const auto take = [&](std::int64_t n) noexcept { return std::exchange(next, next + (n + 15) / 16 * 16); };
-    products = take(Products::scratch_floats);
+    products = take(Products::scratch_floats(head_dim));
     scores = take(tile);
     queries = take(Products::row_floats(head_dim));
-    sum_a = take(attention_keys * head_dim);
+    sum_a = take(sums);
     d_scores = take(tile);
     d_out = take(Products::row_floats(head_dim));
-    sum_b = take(attention_keys * head_dim);
+    sum_b = take(sums);
     floats = next - base;
   }
 };
 
-// One thread's work on tiles.
+// What one thread works with. It uses all of the thread's workspace.
 template <class Products, class T>
 struct AttentionTask {
   using K = typename Products::Kernels;
   const AttentionTiles<T>& a;
   AttentionScratch<Products> s;
   Products products;
+  std::int64_t width = Products::width(a.head_dim);
 
   AttentionTask(const AttentionTiles<T>& tiles, const Cpu& cpu, int thread) noexcept
       : a(tiles),
-        s(Products::workspace(cpu, thread), tiles.head_dim),
-        products(cpu, thread, s.products, tiles.head_dim) {}
+        s(cpu.gemm_workspace(thread), tiles.head_dim),
+        products(s.products, cpu.gemm_workspace(thread) + s.floats, workspace_floats_per_thread - s.floats,
+                 tiles.head_dim) {}
 
   const T* key_rows(const T* x, const AttentionRun& run, std::int64_t j) const noexcept {
     return x + j * a.kv_stride + run.kv * a.head_dim;
   }
 
-  void forward(const AttentionRun& run, T* out, std::int64_t out_stride, float* lse) const noexcept {
+  void forward(const AttentionRun& run, T* out, std::int64_t out_stride, float* lse) noexcept {
     constexpr float infinity = std::numeric_limits<float>::infinity();
     const std::int64_t D = a.head_dim;
-    float max[attention_rows], sum[attention_rows];
+    float max[Products::rows], sum[Products::rows];
     std::fill_n(max, run.rows(), -infinity);
     std::fill_n(sum, run.rows(), 0.0f);
-    K::fill_row(run.rows() * D, 0.0f, s.sum_a);
+    K::fill_row(run.rows() * width, 0.0f, s.sum_a);
     products.load(run, a.q, a.q_stride, s.queries);
     run.for_key_tiles(
         a.keys, 0, std::numeric_limits<std::int64_t>::max(), [&](std::int64_t j, std::int64_t n, auto seen) noexcept {
@@ -254,15 +333,15 @@ struct AttentionTask {
           for (std::int64_t r = 0; r < rows; ++r) {
             float* scores = s.scores + r * Products::ld;
             if (const std::int64_t visible = seen((r0 + r) / run.heads); visible > 0)
-              K::online_softmax_row(visible, n, scores, max[r0 + r], sum[r0 + r], D, s.sum_a + (r0 + r) * D);
+              K::online_softmax_row(visible, n, scores, max[r0 + r], sum[r0 + r], D, s.sum_a + (r0 + r) * width);
             else
               K::fill_row(n, 0.0f, scores);
           }
-          products.add(rows, n, s.scores, key_rows(a.v, run, j), a.kv_stride, s.sum_a + r0 * D);
+          products.add(rows, n, s.scores, key_rows(a.v, run, j), a.kv_stride, s.sum_a + r0 * width);
         });
     for (std::int64_t r = 0; r < run.rows(); ++r) {
       const std::int64_t t = run.first + r / run.heads, h = run.head + r % run.heads;
-      K::divide_row(D, s.sum_a + r * D, sum[r] > 0 ? sum[r] : 1.0f, out + t * out_stride + h * D);
+      K::divide_row(D, s.sum_a + r * width, sum[r] > 0 ? sum[r] : 1.0f, out + t * out_stride + h * D);
       lse[t * a.heads + h] = sum[r] > 0 ? max[r] + std::log(sum[r]) : -infinity;
     }
   }
@@ -280,9 +359,9 @@ template <class Products, class T>
 struct AttentionBackwardTask : AttentionTask<Products, T> {
   using typename AttentionTask<Products, T>::K;
   using AttentionTask<Products, T>::a, AttentionTask<Products, T>::s, AttentionTask<Products, T>::products;
-  using AttentionTask<Products, T>::key_rows;
+  using AttentionTask<Products, T>::width, AttentionTask<Products, T>::key_rows;
   const AttentionGradients<T>& g;
-  float lse[attention_rows], delta[attention_rows];  // of the run's rows; delta = d_out . out
+  float lse[Products::rows], delta[Products::rows];  // of the run's rows; delta = d_out . out
 
   AttentionBackwardTask(const AttentionTiles<T>& tiles, const AttentionGradients<T>& gradients, const Cpu& cpu,
                         int thread) noexcept
@@ -301,7 +380,7 @@ struct AttentionBackwardTask : AttentionTask<Products, T> {
   // s.scores becomes p, s.d_scores the gradient of the scores, for `rows` rows from r0.
   template <class Seen>
   void tile(const AttentionRun& run, std::int64_t j, std::int64_t n, std::int64_t r0, std::int64_t rows,
-            const Seen& seen) const noexcept {
+            const Seen& seen) noexcept {
     products.scores(run, r0, rows, n, a.scale, s.queries, key_rows(a.k, run, j), a.kv_stride, s.scores);
     products.scores(run, r0, rows, n, 1.0f, s.d_out, key_rows(a.v, run, j), a.kv_stride, s.d_scores);
     for (std::int64_t r = 0; r < rows; ++r)
@@ -310,24 +389,21 @@ struct AttentionBackwardTask : AttentionTask<Products, T> {
   }
 
   void queries(const AttentionRun& run, T* d_q, std::int64_t d_q_stride) noexcept {
-    const std::int64_t D = a.head_dim;
     begin(run);
-    K::fill_row(run.rows() * D, 0.0f, s.sum_a);
+    K::fill_row(run.rows() * width, 0.0f, s.sum_a);
     run.for_key_tiles(a.keys, 0, std::numeric_limits<std::int64_t>::max(),
                       [&](std::int64_t j, std::int64_t n, auto seen) noexcept {
                         const auto [first, end] = run.looking(seen);
                         const std::int64_t r0 = first * run.heads, rows = (end - first) * run.heads;
                         tile(run, j, n, r0, rows, seen);
-                        products.add(rows, n, s.d_scores, key_rows(a.k, run, j), a.kv_stride, s.sum_a + r0 * D);
+                        products.add(rows, n, s.d_scores, key_rows(a.k, run, j), a.kv_stride, s.sum_a + r0 * width);
                       });
-    for (std::int64_t r = 0; r < run.rows(); ++r)
-      K::divide_row(D, s.sum_a + r * D, 1.0f,
-                    d_q + (run.first + r / run.heads) * d_q_stride + (run.head + r % run.heads) * D);
+    run.for_rows(d_q, d_q_stride, a.head_dim,
+                 [&](std::int64_t r, T* row) noexcept { K::convert_row(a.head_dim, s.sum_a + r * width, row); });
   }
 
   // Adds to d_k (s.sum_a) and d_v (s.sum_b) of the keys [low, high) what one run contributes.
   void keys(const AttentionRun& run, std::int64_t low, std::int64_t high) noexcept {
-    const std::int64_t D = a.head_dim;
     bool begun = false;
     run.for_key_tiles(a.keys, low, high, [&](std::int64_t j, std::int64_t n, auto seen) noexcept {
       const auto [first, end] = run.looking(seen);
@@ -335,34 +411,37 @@ struct AttentionBackwardTask : AttentionTask<Products, T> {
       if (!std::exchange(begun, true)) begin(run);
       const std::int64_t r0 = first * run.heads, rows = (end - first) * run.heads;
       tile(run, j, n, r0, rows, seen);
-      products.add_transposed(run, r0, rows, n, s.scores, s.d_out, s.sum_b + (j - low) * D);
-      products.add_transposed(run, r0, rows, n, s.d_scores, s.queries, s.sum_a + (j - low) * D);
+      products.add_transposed(run, r0, rows, n, s.scores, s.d_out, s.sum_b + (j - low) * width);
+      products.add_transposed(run, r0, rows, n, s.d_scores, s.queries, s.sum_a + (j - low) * width);
     });
   }
 };
 
-// f(task, thread) for every task, dealt out in turn: later tiles of a document have more keys to look at.
-template <class F>
-void deal_out(Cpu& cpu, std::int64_t tasks, F&& f) noexcept {
+// f(worker, task) for every task, dealt out in turn: later tiles of a document have more keys to look at. Each thread
+// has one worker, a Worker{tiles..., cpu, thread}.
+template <class Worker, class F, class... Tiles>
+void deal_out(Cpu& cpu, std::int64_t tasks, F&& f, const Tiles&... tiles) noexcept {
   const std::int64_t hands = std::min<std::int64_t>(cpu.pool->size(), tasks);
   cpu.pool->parallel_for(hands, [&](std::int64_t hand, int thread) noexcept {
-    for (std::int64_t i = hand; i < tasks; i += hands) f(i, thread);
+    Worker worker(tiles..., cpu, thread);
+    for (std::int64_t i = hand; i < tasks; i += hands) f(worker, i);
   });
 }
 
-// f(run, thread) for every run of every group of heads.
-template <class T, class F>
-void attention_over_queries(Cpu& cpu, const AttentionTiles<T>& a, F&& f) noexcept {
-  deal_out(cpu, a.kv_heads * a.head_blocks() * a.token_tiles(), [&](std::int64_t task, int thread) noexcept {
-    const std::int64_t heads_before = task / a.token_tiles(), kv = heads_before / a.head_blocks();
+// f(worker, run) for every run of every group of heads.
+template <class Worker, class T, class F, class... More>
+void attention_over_queries(Cpu& cpu, const AttentionTiles<T>& a, F&& f, const More&... more) noexcept {
+  const auto task = [&](Worker& worker, std::int64_t index) noexcept {
+    const std::int64_t heads_before = index / a.token_tiles(), kv = heads_before / a.head_blocks();
     const std::int64_t skip = heads_before % a.head_blocks() * a.head_block();
-    const std::int64_t begin = task % a.token_tiles() * a.token_block(),
+    const std::int64_t begin = index % a.token_tiles() * a.token_block(),
                        end = std::min(a.queries, begin + a.token_block());
     for (std::int64_t t = begin, n = 0; t < end; t += n) {
       n = a.run(t, end);
-      f(AttentionRun{t, n, kv * a.group() + skip, std::min(a.head_block(), a.group() - skip), kv}, thread);
+      f(worker, AttentionRun{t, n, kv * a.group() + skip, std::min(a.head_block(), a.group() - skip), kv});
     }
-  });
+  };
+  deal_out<Worker>(cpu, a.kv_heads * a.head_blocks() * a.token_tiles(), task, a, more...);
 }
 
 }  // namespace detail
@@ -374,10 +453,12 @@ template <class T>
 void attention_forward(Cpu& cpu, std::int64_t queries, std::int64_t heads, std::int64_t kv_heads, std::int64_t head_dim,
                        float scale, const T* q, std::int64_t q_stride, const T* k, const T* v, std::int64_t kv_stride,
                        const KeyRanges* keys, T* out, std::int64_t out_stride, float* lse) noexcept {
-  const detail::AttentionTiles<T> tiles{queries, heads, kv_heads, head_dim, scale, q, k, v, q_stride, kv_stride, keys};
   detail::with_attention_products<T>(cpu.isa, [&]<class Products>(std::type_identity<Products>) noexcept {
-    detail::attention_over_queries(cpu, tiles, [&](const detail::AttentionRun& run, int thread) noexcept {
-      detail::AttentionTask<Products, T>(tiles, cpu, thread).forward(run, out, out_stride, lse);
+    const detail::AttentionTiles<T> tiles{queries, heads, kv_heads, head_dim,  scale, q,
+                                          k,       v,     q_stride, kv_stride, keys,  Products::rows};
+    using Task = detail::AttentionTask<Products, T>;
+    detail::attention_over_queries<Task>(cpu, tiles, [&](Task& task, const detail::AttentionRun& run) noexcept {
+      task.forward(run, out, out_stride, lse);
     });
   });
 }
@@ -389,21 +470,21 @@ void attention_backward(Cpu& cpu, std::int64_t queries, std::int64_t keys_count,
                         const T* k, const T* v, std::int64_t kv_stride, const KeyRanges* keys, const T* out,
                         std::int64_t out_stride, const float* lse, const T* d_out, std::int64_t d_out_stride, T* d_q,
                         std::int64_t d_q_stride, T* d_k, T* d_v, std::int64_t d_kv_stride) noexcept {
-  const detail::AttentionTiles<T> tiles{queries, heads, kv_heads, head_dim, scale, q, k, v, q_stride, kv_stride, keys};
   const detail::AttentionGradients<T> gradients{out, d_out, out_stride, d_out_stride, lse};
   detail::with_attention_products<T>(cpu.isa, [&]<class Products>(std::type_identity<Products>) noexcept {
+    const detail::AttentionTiles<T> tiles{queries, heads, kv_heads, head_dim,  scale, q,
+                                          k,       v,     q_stride, kv_stride, keys,  Products::rows};
     using Task = detail::AttentionBackwardTask<Products, T>;
-    detail::attention_over_queries(cpu, tiles, [&](const detail::AttentionRun& run, int thread) noexcept {
-      Task(tiles, gradients, cpu, thread).queries(run, d_q, d_q_stride);
-    });
+    detail::attention_over_queries<Task>(
+        cpu, tiles, [&](Task& task, const detail::AttentionRun& run) noexcept { task.queries(run, d_q, d_q_stride); },
+        gradients);
     const std::int64_t key_tiles = (keys_count + detail::attention_keys - 1) / detail::attention_keys;
-    detail::deal_out(cpu, kv_heads * key_tiles, [&](std::int64_t index, int thread) noexcept {
+    const auto keys_of = [&](Task& task, std::int64_t index) noexcept {
       using K = typename Products::Kernels;
       const std::int64_t kv = index / key_tiles, low = index % key_tiles * detail::attention_keys;
       const std::int64_t count = std::min(detail::attention_keys, keys_count - low);
-      Task task(tiles, gradients, cpu, thread);
-      K::fill_row(count * head_dim, 0.0f, task.s.sum_a);
-      K::fill_row(count * head_dim, 0.0f, task.s.sum_b);
+      K::fill_row(count * task.width, 0.0f, task.s.sum_a);
+      K::fill_row(count * task.width, 0.0f, task.s.sum_b);
       for (std::int64_t t = 0, n = 0; t < queries; t += n) {
         n = tiles.run(t, queries);
         for (std::int64_t h = 0; h < tiles.group(); h += tiles.head_block())
@@ -411,10 +492,11 @@ void attention_backward(Cpu& cpu, std::int64_t queries, std::int64_t keys_count,
                     low + count);
       }
       for (std::int64_t j = 0; j < count; ++j) {
-        K::divide_row(head_dim, task.s.sum_a + j * head_dim, 1.0f, d_k + (low + j) * d_kv_stride + kv * head_dim);
-        K::divide_row(head_dim, task.s.sum_b + j * head_dim, 1.0f, d_v + (low + j) * d_kv_stride + kv * head_dim);
+        K::convert_row(head_dim, task.s.sum_a + j * task.width, d_k + (low + j) * d_kv_stride + kv * head_dim);
+        K::convert_row(head_dim, task.s.sum_b + j * task.width, d_v + (low + j) * d_kv_stride + kv * head_dim);
       }
-    });
+    };
+    detail::deal_out<Task>(cpu, kv_heads * key_tiles, keys_of, tiles, gradients);
   });
 }
 

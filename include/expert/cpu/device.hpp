@@ -1,6 +1,7 @@
 // A number of threads and an instruction set -> `Cpu`, the tag that an op is overloaded on, with all that its kernels
 // need.
 #pragma once
+#include <array>
 #include <cstdint>
 
 #include "expert/core/arena.hpp"
@@ -16,12 +17,29 @@ inline constexpr std::int64_t gemm_workspace_floats = std::int64_t{1} << 19;  //
 inline constexpr std::int64_t op_workspace_floats = std::int64_t{1} << 18;    // 1 MiB
 inline constexpr std::int64_t workspace_floats_per_thread = gemm_workspace_floats + op_workspace_floats;
 
+// What a step spends its time on (cpu/phases.hpp); all else is the norms, rotations, activations and copies between.
+enum class Phase : std::uint8_t {
+  base_forward,
+  base_backward,
+  low_rank_forward,
+  low_rank_backward,
+  attention_forward,
+  attention_backward,
+  head,
+  dora_norm,
+  optimizer,
+};
+struct PhaseClock {
+  std::array<double, 9> seconds{};
+};
+
 // A non-owning handle: copy it freely, CpuDevice owns what it points to.
 struct Cpu {
   ThreadPool* pool = nullptr;
   Isa isa = Isa::Scalar;
   float* workspace = nullptr;  // 64-byte aligned, workspace_floats_per_thread for each thread of the pool
   std::int64_t workspace_floats = 0;
+  PhaseClock* phases = nullptr;  // null: nobody counts
 
   float* gemm_workspace(int thread) const noexcept { return workspace + thread * workspace_floats_per_thread; }
   float* op_workspace(int thread) const noexcept { return gemm_workspace(thread) + gemm_workspace_floats; }
@@ -34,8 +52,11 @@ class CpuDevice {
       : isa_(require_supported(isa)), pool_(threads), workspace_(workspace_bytes(threads)) {}
 
   Cpu cpu() noexcept {
-    return {&pool_, isa_, reinterpret_cast<float*>(workspace_.data()), pool_.size() * workspace_floats_per_thread};
+    return {&pool_, isa_, reinterpret_cast<float*>(workspace_.data()), pool_.size() * workspace_floats_per_thread,
+            phases_};
   }
+  // Handles that are taken from here on count where their time goes.
+  void count_phases(PhaseClock& clock) noexcept { phases_ = &clock; }
   static constexpr std::int64_t workspace_bytes(int threads) {
     return threads * workspace_floats_per_thread * std::int64_t{sizeof(float)};
   }
@@ -44,6 +65,7 @@ class CpuDevice {
   Isa isa_;
   ThreadPool pool_;
   AlignedBytes workspace_;
+  PhaseClock* phases_ = nullptr;
 };
 
 }  // namespace v0

@@ -128,9 +128,23 @@ void over_weight_rows(Cpu& cpu, const PackedView<P>& w, F&& f) noexcept {
 
 }  // namespace detail
 
-// out (W.out, r) = W a^T for a (r, W.in), in f32: the inner products that DoRA's factored norm needs.
+// out (W.out, r) = W a^T for a (r, W.in), in f32: the inner products that DoRA's factored norm needs. Packed weights
+// are multiplied as they are unpacked, a few rows of a at a time, with the same bits.
 template <class View>
 void weight_times_rows(Cpu& cpu, const View& w, std::int64_t r, const float* a, float* out) noexcept {
+  if constexpr (requires { View::format; })
+    if (detail::gemv_applies(gemv_rows, w.packed)) {
+      for (std::int64_t first = 0; first < r; first += gemv_rows) {
+        const std::int64_t rows = std::min(gemv_rows, r - first);
+        detail::packed_gemv<View::format>(cpu, rows, w.packed, a + first * w.in, w.in,
+                                          [&](std::int64_t j, std::int64_t cols, const float* sums) noexcept {
+                                            for (std::int64_t i = 0; i < cols; ++i)
+                                              for (std::int64_t k = 0; k < rows; ++k)
+                                                out[(j + i) * r + first + k] = sums[k * gemv_piece + i];
+                                          });
+      }
+      return;
+    }
   detail::over_weight_rows(
       cpu, w, [&](std::int64_t first, std::int64_t count, const auto* rows, std::int64_t stride, int thread) noexcept {
         gemm_serial(cpu.isa, cpu.gemm_workspace(thread), Trans::no, Trans::yes, count, r, w.in, 1.0f, rows, stride, a,

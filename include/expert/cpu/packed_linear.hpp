@@ -33,9 +33,10 @@ inline bool gemv_applies(std::int64_t rows, const PackedMatrix& w) {
   return rows <= gemv_rows && w.whole_blocks() && gemv_rows * (w.in + 8) <= gemm_workspace_floats;
 }
 
-template <PackedFormat F, class T, class TY>
-void packed_gemv(Cpu& cpu, std::int64_t rows, const PackedMatrix& w, const T* x, std::int64_t ldx, TY* y,
-                 std::int64_t ldy) noexcept {
+// store(j, cols, sums) for every piece of columns [j, j + cols) of x W^T; sums: rows of gemv_piece.
+template <PackedFormat F, class T, class Store>
+void packed_gemv(Cpu& cpu, std::int64_t rows, const PackedMatrix& w, const T* x, std::int64_t ldx,
+                 Store&& put) noexcept {
   // Every thread takes a run of pieces and widens x for itself.
   const std::int64_t pieces = (w.out + gemv_piece - 1) / gemv_piece,
                      hands = std::min<std::int64_t>(cpu.pool->size(), pieces);
@@ -48,8 +49,7 @@ void packed_gemv(Cpu& cpu, std::int64_t rows, const PackedMatrix& w, const T* x,
       with_kernels(cpu.isa, [&](auto kernels) noexcept {
         kernels.template gemv<F, std::is_same_v<T, float>>(w, j, rows, wide, sums);
       });
-      for (std::int64_t r = 0; r < rows; ++r)
-        for (std::int64_t i = 0; i < cols; ++i) y[r * ldy + j + i] = TY(sums[r * gemv_piece + i]);
+      put(j, cols, sums);
     }
   });
 }
@@ -111,7 +111,13 @@ template <PackedFormat F, class T, class TY>
 void packed_forward(Cpu& cpu, std::int64_t rows, const PackedMatrix& w, const T* x, std::int64_t ldx, TY* y,
                     std::int64_t ldy) noexcept {
   if (rows <= 0 || w.out <= 0) return;
-  if (detail::gemv_applies(rows, w)) return detail::packed_gemv<F>(cpu, rows, w, x, ldx, y, ldy);
+  if (detail::gemv_applies(rows, w))
+    return detail::packed_gemv<F>(cpu, rows, w, x, ldx,
+                                  [&](std::int64_t j, std::int64_t cols, const float* sums) noexcept {
+                                    for (std::int64_t r = 0; r < rows; ++r)
+                                      for (std::int64_t i = 0; i < cols; ++i)
+                                        y[r * ldy + j + i] = TY(sums[r * gemv_piece + i]);
+                                  });
   gemm(cpu, Trans::no, rows, w.out, w.in, 1.0f, x, ldx, PackedSource<T, F>{w, true}, 0.0f, y, ldy);
 }
 

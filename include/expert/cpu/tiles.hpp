@@ -13,6 +13,14 @@ namespace expert {
 inline namespace v0 {
 namespace isa {
 
+// Where the tiles of a matrix lie: row r of tile (low half, next) begins at data + low * half + next * i + stride * r,
+// counted in dwords.
+struct TileLayout {
+  std::int64_t stride, next, low;
+};
+inline constexpr TileLayout packed_rows{16, 512, 256};  // of A, as pack_pair_rows leaves them
+inline constexpr TileLayout packed_sums{16, 256, 512};  // blocks of 32 x 32
+
 // The eight tile registers of 16 rows x 64 bytes, in memory, with the arithmetic of tdpbf16ps: even and odd k are added
 // up apart and meet in the sum once a tile.
 class EmulatedTiles {
@@ -22,12 +30,12 @@ class EmulatedTiles {
     for (std::uint32_t& x : tiles_[T]) x = 0;
   }
   template <int T>
-  void load(const void* from) noexcept {
-    __builtin_memcpy(tiles_[T], from, sizeof tiles_[T]);
+  void load(const std::uint32_t* from, std::int64_t stride) noexcept {
+    for (int r = 0; r < 16; ++r) __builtin_memcpy(tiles_[T] + 16 * r, from + stride * r, 64);
   }
   template <int T>
-  void store(void* to) const noexcept {
-    __builtin_memcpy(to, tiles_[T], sizeof tiles_[T]);
+  void store(float* to, std::int64_t stride) const noexcept {
+    for (int r = 0; r < 16; ++r) __builtin_memcpy(to + stride * r, tiles_[T] + 16 * r, 64);
   }
   template <int C, int A, int B>
   void multiply() noexcept {
@@ -71,12 +79,12 @@ class HardwareTiles {
     __asm__ volatile("tilezero %%tmm%c0" : : "i"(T));
   }
   template <int T>
-  void load(const void* from) const noexcept {
-    __asm__ volatile("tileloadd (%0,%1,1), %%tmm%c2" : : "r"(from), "r"(std::int64_t{64}), "i"(T) : "memory");
+  void load(const std::uint32_t* from, std::int64_t stride) const noexcept {
+    __asm__ volatile("tileloadd (%0,%1,1), %%tmm%c2" : : "r"(from), "r"(4 * stride), "i"(T) : "memory");
   }
   template <int T>
-  void store(void* to) const noexcept {
-    __asm__ volatile("tilestored %%tmm%c2, (%0,%1,1)" : : "r"(to), "r"(std::int64_t{64}), "i"(T) : "memory");
+  void store(float* to, std::int64_t stride) const noexcept {
+    __asm__ volatile("tilestored %%tmm%c2, (%0,%1,1)" : : "r"(to), "r"(4 * stride), "i"(T) : "memory");
   }
   template <int C, int A, int B>
   void multiply() const noexcept {
@@ -86,58 +94,63 @@ class HardwareTiles {
 #endif
 
 // multiply: sums (4 tiles: rows 0-15 and 16-31 by the first and the second strip of columns) = or += A B, `depth` tiles
-// of k. a: tiles (depth, 2); first, second: tiles (depth), `second` null where there is no such strip. Tiles of rows
-// that are all beyond `rows` are neither read nor written.
+// of k. a: tiles (depth, 2); first, second: tiles (depth) behind each other, `second` null where there is no such
+// strip. Tiles of rows that are all beyond `rows` are neither read nor written.
 template <class Tiles>
 class TileProduct {
  public:
-  [[gnu::noinline]] void multiply(std::int64_t rows, std::int64_t depth, const std::uint32_t* a,
+  [[gnu::noinline]] void multiply(std::int64_t rows, std::int64_t depth, const std::uint32_t* a, const TileLayout& a_at,
                                   const std::uint32_t* first, const std::uint32_t* second, float* sums,
-                                  bool fresh) noexcept {
+                                  const TileLayout& sums_at, bool fresh) noexcept {
     if (rows > 16 && second != nullptr)
-      block<true, true>(depth, a, first, second, sums, fresh);
+      block<true, true>(depth, a, a_at, first, second, sums, sums_at, fresh);
     else if (rows > 16)
-      block<true, false>(depth, a, first, second, sums, fresh);
+      block<true, false>(depth, a, a_at, first, second, sums, sums_at, fresh);
     else if (second != nullptr)
-      block<false, true>(depth, a, first, second, sums, fresh);
+      block<false, true>(depth, a, a_at, first, second, sums, sums_at, fresh);
     else
-      block<false, false>(depth, a, first, second, sums, fresh);
+      block<false, false>(depth, a, a_at, first, second, sums, sums_at, fresh);
   }
 
  private:
   template <bool low_rows, bool second_strip>
-  void block(std::int64_t depth, const std::uint32_t* a, const std::uint32_t* first, const std::uint32_t* second,
-             float* sums, bool fresh) noexcept {
+  void block(std::int64_t depth, const std::uint32_t* a, const TileLayout& a_at, const std::uint32_t* first,
+             const std::uint32_t* second, float* sums, const TileLayout& sums_at, bool fresh) noexcept {
     constexpr int tile = 256;
+    float *right = sums + sums_at.next, *low = sums + sums_at.low, *low_right = low + sums_at.next;
     if (fresh) {
       tiles_.template zero<0>();
       if constexpr (second_strip) tiles_.template zero<1>();
       if constexpr (low_rows) tiles_.template zero<2>();
       if constexpr (low_rows && second_strip) tiles_.template zero<3>();
     } else {
-      tiles_.template load<0>(sums);
-      if constexpr (second_strip) tiles_.template load<1>(sums + tile);
-      if constexpr (low_rows) tiles_.template load<2>(sums + 2 * tile);
-      if constexpr (low_rows && second_strip) tiles_.template load<3>(sums + 3 * tile);
+      load<0>(sums, sums_at);
+      if constexpr (second_strip) load<1>(right, sums_at);
+      if constexpr (low_rows) load<2>(low, sums_at);
+      if constexpr (low_rows && second_strip) load<3>(low_right, sums_at);
     }
-    for (std::int64_t k = 0; k < depth; ++k, a += 2 * tile) {
-      tiles_.template load<6>(first + k * tile);
-      tiles_.template load<4>(a);
+    for (std::int64_t k = 0; k < depth; ++k, a += a_at.next) {
+      tiles_.template load<6>(first + k * tile, 16);
+      tiles_.template load<4>(a, a_at.stride);
       tiles_.template multiply<0, 4, 6>();
       if constexpr (second_strip) {
-        tiles_.template load<7>(second + k * tile);
+        tiles_.template load<7>(second + k * tile, 16);
         tiles_.template multiply<1, 4, 7>();
       }
       if constexpr (low_rows) {
-        tiles_.template load<5>(a + tile);
+        tiles_.template load<5>(a + a_at.low, a_at.stride);
         tiles_.template multiply<2, 5, 6>();
         if constexpr (second_strip) tiles_.template multiply<3, 5, 7>();
       }
     }
-    tiles_.template store<0>(sums);
-    if constexpr (second_strip) tiles_.template store<1>(sums + tile);
-    if constexpr (low_rows) tiles_.template store<2>(sums + 2 * tile);
-    if constexpr (low_rows && second_strip) tiles_.template store<3>(sums + 3 * tile);
+    tiles_.template store<0>(sums, sums_at.stride);
+    if constexpr (second_strip) tiles_.template store<1>(right, sums_at.stride);
+    if constexpr (low_rows) tiles_.template store<2>(low, sums_at.stride);
+    if constexpr (low_rows && second_strip) tiles_.template store<3>(low_right, sums_at.stride);
+  }
+  template <int T>
+  void load(const float* sums, const TileLayout& at) noexcept {
+    tiles_.template load<T>(reinterpret_cast<const std::uint32_t*>(sums), at.stride);
   }
 
   Tiles tiles_;

@@ -8,11 +8,21 @@
 namespace expert {
 inline namespace v0 {
 
+// By what is multiplied; forward and backward.
+struct StepFlops {
+  double base_forward = 0, base_backward = 0, adapter_forward = 0, adapter_backward = 0, attention_forward = 0,
+         attention_backward = 0, head = 0;
+  constexpr double total() const {
+    return base_forward + base_backward + adapter_forward + adapter_backward + attention_forward + attention_backward +
+           head;
+  }
+};
+
 // Multiplications and additions of the model alone, as papers count them: no recompute, no norms. A frozen base takes
 // no product for its weight gradients, and its first layer none for the input of q, k and v.
 //   tokens, loss_tokens: of the step; document_length: mean, for causal attention within documents
 template <class E>
-constexpr double training_flops(std::int64_t tokens, std::int64_t loss_tokens, std::int64_t document_length) {
+constexpr StepFlops step_flops(std::int64_t tokens, std::int64_t loss_tokens, std::int64_t document_length) {
   using M = typename E::model;
   using P = Projection;
   constexpr bool full = E::tuning::trains_base;
@@ -21,13 +31,21 @@ constexpr double training_flops(std::int64_t tokens, std::int64_t loss_tokens, s
   double below_first = 0;
   if (!full)
     for (const P p : {P::q_proj, P::k_proj, P::v_proj}) below_first += real(in_features<M>(p) * out_features<M>(p));
-  const double weights =
-      2 * (linear * (full ? 3 : 2) - below_first) * real(tokens) + 2 * head * (full ? 3 : 2) * real(loss_tokens);
-  const double adapter = 6 * real(full ? 0 : adapter_parameters<M, typename E::adapter>()) * real(tokens);
+  const double adapter = 2 * real(full ? 0 : adapter_parameters<M, typename E::adapter>()) * real(tokens);
   // Forward: Q K^T and P V over half of L x L; backward: five products of that size.
   const double attention =
-      7 * real(M::num_hidden_layers * M::num_attention_heads * M::head_dim) * real(document_length) * real(tokens);
-  return weights + adapter + attention;
+      real(M::num_hidden_layers * M::num_attention_heads * M::head_dim) * real(document_length) * real(tokens);
+  return {.base_forward = 2 * linear * real(tokens),
+          .base_backward = 2 * (linear * (full ? 2 : 1) - below_first) * real(tokens),
+          .adapter_forward = adapter,
+          .adapter_backward = 2 * adapter,
+          .attention_forward = 2 * attention,
+          .attention_backward = 5 * attention,
+          .head = 2 * head * (full ? 3 : 2) * real(loss_tokens)};
+}
+template <class E>
+constexpr double training_flops(std::int64_t tokens, std::int64_t loss_tokens, std::int64_t document_length) {
+  return step_flops<E>(tokens, loss_tokens, document_length).total();
 }
 
 }  // namespace v0
