@@ -94,6 +94,17 @@ class Cli(unittest.TestCase):
         result = run("check", "jsonl", self.path / "bad.jsonl", "--json")
         self.assertEqual(json.loads(result.stdout)["errors"][0]["code"], "EXPERT-E252")
 
+    def test_a_chat_template_is_known_by_its_text_or_refused(self):
+        plain = ("{%- for message in messages %}\n{{- '<|' + message.role + '|>\\n' + message.content + '\\n' }}\n{%- endfor %}\n"
+                 "{%- if add_generation_prompt %}{{- '<|assistant|>\\n' }}{%- endif %}")
+        for name, text in (("plain.jinja", plain + "\n"), ("tokenizer_config.json", json.dumps({"chat_template": plain}))):
+            result = run("check", "chat_template", self.write(name, text))
+            self.assertEqual(result.returncode, 0, result.stderr)
+            self.assertIn("ok, the chat template plain", result.stderr)
+        self.refused(run("check", "chat_template", self.write("own.jinja", "{{ ''.__class__.__mro__ }}")), 419, "own.jinja", "SHA-256")
+        self.refused(run("check", "chat_template", self.write("none.json", "{}")), 420, "/chat_template")
+        self.refused(run("check", "chat_template", self.write("deep.json", '{"chat_template": ' + "[" * 100000)), 213)
+
     def test_a_safetensors_file_with_a_number_that_is_not_finite_is_refused(self):
         data = (self.base / "model.safetensors").read_bytes()
         bad = data[:-2] + b"\x80\x7f"  # bf16 infinity
