@@ -25,7 +25,7 @@ inline constexpr ErrorCode chat_template_missing{420, "a file holds no chat temp
 
 struct KnownChatTemplate {
   std::string_view prompt_template;  // of the policy
-  std::string_view sha256;           // of the text with \n for \r\n, without the newline at its end
+  std::string_view sha256;           // of the text with \n for every newline, without the one at its end
 };
 inline constexpr std::array known_chat_templates{
     // Qwen3's hybrid models, thinking off: the form of April 2025, and the one that takes content in parts.
@@ -79,10 +79,12 @@ inline std::string read_chat_template(const std::string& file, const Limits& lim
 
 // The prompt_template of the policy that renders as this template does. `file` is only named in messages. Throws E419.
 inline std::string_view known_chat_template(std::string_view text, const std::string& file) {
-  std::string normal;  // Jinja takes \r\n as \n, and drops one newline at the end
+  std::string normal;  // Jinja takes \r\n and \r as \n, and drops one newline at the end
   normal.reserve(text.size());
-  for (std::size_t i = 0; i < text.size(); ++i)
-    if (text[i] != '\r' || i + 1 == text.size() || text[i + 1] != '\n') normal += text[i];
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    normal += text[i] == '\r' ? '\n' : text[i];
+    if (text.substr(i, 2) == "\r\n") ++i;
+  }
   if (normal.ends_with('\n')) normal.pop_back();
   const std::string hash = sha256(normal);
   for (const KnownChatTemplate& known : known_chat_templates)
