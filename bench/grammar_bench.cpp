@@ -2,7 +2,6 @@
 // for every text (cold) and with one memo for all (warm); the way from a grammar's text to its first mask; a mask
 // applied to logits. Usage: grammar_bench VOCABULARY GRAMMAR TEXTS, see bench/peers/grammar/make_texts.py.
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <cstring>
 #include <string>
@@ -10,25 +9,12 @@
 
 #include "expert/grammar/grammar.hpp"
 #include "expert/json/read_file.hpp"
+#include "grammar_timing.hpp"
 
 using namespace expert;
+using namespace expert::bench;
 
 namespace {
-
-double now_us() {
-  const auto t = std::chrono::steady_clock::now().time_since_epoch();
-  return static_cast<double>(std::chrono::duration_cast<std::chrono::nanoseconds>(t).count()) / 1000;
-}
-
-struct Times {
-  std::vector<double> us = {};
-  void print(const char* name, bool last = false) {
-    std::sort(us.begin(), us.end());
-    const auto at = [&](double q) { return us[static_cast<std::size_t>(q * static_cast<double>(us.size() - 1))]; };
-    std::printf("  \"%s\": {\"n\": %zu, \"median_us\": %.2f, \"p90_us\": %.2f, \"p99_us\": %.2f, \"max_us\": %.1f}%s\n",
-                name, us.size(), at(0.5), at(0.9), at(0.99), us.back(), last ? "" : ",");
-  }
-};
 
 // rows of make_texts.py's vocabulary.bin
 std::vector<std::string> read_vocabulary(const std::string& path) {
@@ -59,26 +45,9 @@ std::vector<Ids> read_texts(const std::string& path) {
   return texts;
 }
 
-// Masks and accepts all of a text; the end must be allowed behind it.
-void follow(TokenMasks& masks, const Ids& ids, Times& mask, Times& accept, std::size_t& heads) {
-  GrammarMatcher matcher(masks);
-  for (const std::int32_t id : ids) {
-    const double t0 = now_us();
-    const auto allowed = matcher.mask();
-    const double t1 = now_us();
-    const bool in_mask = allowed[static_cast<std::size_t>(id) / 64] >> (id % 64) & 1;
-    const double t2 = now_us();
-    const bool accepted = matcher.accept(id);
-    const double t3 = now_us();
-    mask.us.push_back(t1 - t0);
-    accept.us.push_back(t3 - t2);
-    heads = std::max(heads, static_cast<std::size_t>(matcher.live_heads()));
-    if (!in_mask || !accepted) {
-      std::fprintf(stderr, "token %d is not allowed (mask %d, accept %d)\n", id, in_mask, accepted);
-      std::exit(1);
-    }
-  }
-  if (!matcher.is_accepting()) std::fprintf(stderr, "a text is not complete\n"), std::exit(1);
+// Every text must be a sentence of the grammar.
+void follow_all(TokenMasks& masks, const Ids& ids, PassTimes& times) {
+  if (!follow(masks, ids, times)) std::fprintf(stderr, "a text is not accepted\n"), std::exit(1);
 }
 
 GrammarSyntax read_grammar(const std::string& path) {
@@ -98,30 +67,17 @@ int main(int argc, char** argv) try {
   double start = now_us();
   const Vocabulary vocabulary(static_cast<std::int64_t>(tokens.size()), {&end_token, 1}, bytes_of);
   const double vocabulary_us = now_us() - start;
-
-  Times compile, first_mask;
-  for (int i = 0; i < 20; ++i) {
-    start = now_us();
-    const GrammarAutomaton automaton(read_grammar(argv[2]));
-    const double compiled = now_us();
-    TokenMasks masks(automaton, vocabulary);
-    GrammarMatcher matcher(masks);
-    matcher.mask();
-    compile.us.push_back(compiled - start);
-    first_mask.us.push_back(now_us() - start);
-  }
+  StartTimes begin = time_first_mask(vocabulary, [&] { return read_grammar(argv[2]); });
 
   const GrammarAutomaton automaton(read_grammar(argv[2]));
-  Times cold, warm, accept_cold, accept_warm;
-  std::size_t heads = 0;
+  PassTimes cold, first_pass, warm;
   for (const Ids& ids : texts) {
     TokenMasks masks(automaton, vocabulary);
-    follow(masks, ids, cold, accept_cold, heads);
+    follow_all(masks, ids, cold);
   }
   TokenMasks masks(automaton, vocabulary);
-  Times first_pass, first_accept;
-  for (const Ids& ids : texts) follow(masks, ids, first_pass, first_accept, heads);
-  for (const Ids& ids : texts) follow(masks, ids, warm, accept_warm, heads);
+  for (const Ids& ids : texts) follow_all(masks, ids, first_pass);
+  for (const Ids& ids : texts) follow_all(masks, ids, warm);
 
   Times apply;
   std::vector<float> logits(tokens.size());
@@ -134,21 +90,23 @@ int main(int argc, char** argv) try {
     apply.us.push_back(now_us() - start);
   }
 
-  std::printf(
-      "{\"grammar\": \"%s\", \"isa\": \"%s\", \"texts\": %zu, \"states\": %d, \"deterministic\": %s, \"max_heads\": "
-      "%zu,\n",
-      argv[2], name_of(best_isa()).data(), texts.size(), automaton.states(),
-      automaton.is_deterministic() ? "true" : "false", heads);
-  std::printf("  \"vocabulary_us\": %.0f,\n", vocabulary_us);
-  compile.print("compile");
-  first_mask.print("compile_and_first_mask");
-  cold.print("mask_cold");
-  first_pass.print("mask_one_memo_first_pass");
-  warm.print("mask_warm");
-  accept_cold.print("accept_cold");
-  accept_warm.print("accept_warm");
-  apply.print("apply_mask", true);
-  std::printf("}\n");
+  const Json result = Json::object()
+                          .set("grammar", argv[2])
+                          .set("isa", name_of(best_isa()))
+                          .set("texts", std::ssize(texts))
+                          .set("states", automaton.states())
+                          .set("deterministic", automaton.is_deterministic())
+                          .set("max_heads", warm.heads)
+                          .set("vocabulary_us", std::round(vocabulary_us))
+                          .set("compile", begin.compile.json())
+                          .set("compile_and_first_mask", begin.first_mask.json())
+                          .set("mask_cold", cold.mask.json())
+                          .set("mask_one_memo_first_pass", first_pass.mask.json())
+                          .set("mask_warm", warm.mask.json())
+                          .set("accept_cold", cold.accept.json())
+                          .set("accept_warm", warm.accept.json())
+                          .set("apply_mask", apply.json());
+  std::printf("%s\n", result.dump(2).c_str());
 } catch (const Error& error) {
   std::fprintf(stderr, "%s\n", error.what());
   return 2;

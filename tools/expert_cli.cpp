@@ -5,6 +5,7 @@
 #include "cli/about.hpp"
 #include "cli/bench.hpp"
 #include "cli/cache.hpp"
+#include "cli/chat.hpp"
 #include "cli/check.hpp"
 #include "cli/command_line.hpp"
 #include "cli/contract.hpp"
@@ -28,6 +29,7 @@ int main(int argc, char** argv) {
   TrainOptions train;
   train.command.assign(argv, argv + argc);
   GenerateFlags generate;
+  ChatFlags chat;
   BenchFlags bench;
   GrammarOptions grammar;
   EvalOptions eval;
@@ -47,7 +49,8 @@ int main(int argc, char** argv) {
   const CLI::App* tokenize_command = add_tokenize(app, tokenize);
   const CLI::App* train_command = add_train(app, train);
   const CLI::App* generate_command = add_generate(app, generate);
-  const CLI::App* grammar_command = add_grammar(app, grammar);
+  const CLI::App* chat_command = add_chat(app, chat);
+  const GrammarCommands grammar_commands = add_grammar(app, grammar);
   const CLI::App* bench_command = add_bench(app, bench);
   const CLI::App* eval_command = add_eval(app, eval);
   const CLI::App* cache_command = add_cache(app, cache);
@@ -68,7 +71,9 @@ int main(int argc, char** argv) {
     if (tokenize_command->parsed()) return run_tokenize(tokenize, report);
     if (train_command->parsed()) return run_train(CliExperts{}, train, report);
     if (generate_command->parsed()) return run_generate(CliExperts{}, generate, report);
-    if (grammar_command->parsed()) return run_grammar(grammar, report);
+    if (chat_command->parsed()) return run_chat(CliExperts{}, chat, report);
+    if (grammar_commands.accept->parsed()) return run_grammar_accept(grammar, report);
+    if (grammar_commands.bench->parsed()) return run_grammar_bench(grammar, report);
     if (bench_command->parsed()) return run_bench(CliExperts{}, bench, report);
     if (eval_command->parsed()) return run_eval(eval, report);
     if (cache_command->parsed()) return run_cache(cache, report);

@@ -99,7 +99,8 @@ class Generator {
   using T = typename E::compute::type;
   using Plan = GenerationPlan<E>;
   // Stands for bool on_token(std::size_t prompt, std::span<const std::int32_t> ids), called after each token with the
-  // ids so far; false ends that row with StopReason::callback.
+  // ids so far; false ends that row with StopReason::callback. It may have void ended(std::size_t prompt, const
+  // Generated&), called once when a row is finished.
   struct GoOn {
     bool operator()(std::size_t, std::span<const std::int32_t>) const noexcept { return true; }
   };
@@ -179,6 +180,10 @@ class Generator {
     adopt_prefix(ids);
   }
   std::span<const std::int32_t> prefix() const { return prefix_; }
+  // What generate() asks of every prompt: the shared tokens, and at least one more.
+  bool begins_with_prefix(std::span<const std::int32_t> prompt) const {
+    return prompt.size() > prefix_.size() && std::equal(prefix_.begin(), prefix_.end(), prompt.begin());
+  }
   // Row 0 holds keys and values of these tokens already (kv_cache_file.hpp).
   void adopt_prefix(std::span<const std::int32_t> ids) {
     prefix_.assign(ids.begin(), ids.end());
@@ -232,7 +237,7 @@ class Generator {
   }
 
   void check_begins_with_prefix(std::size_t index, std::span<const std::int32_t> ids) const {
-    if (ids.size() > prefix_.size() && std::equal(prefix_.begin(), prefix_.end(), ids.begin())) return;
+    if (begins_with_prefix(ids)) return;
     throw Error(prompt_refused, {.where = "prompt " + std::to_string(index),
                                  .expected = "the " + std::to_string(prefix_.size()) + " shared tokens, and more",
                                  .got = std::to_string(ids.size()) + " tokens that do not begin with them",
@@ -418,11 +423,19 @@ class Generator {
         if (!accept(r, id)) return false;
       return true;
     };
+    const auto ended = [&](const Row& r) {
+      const Generated& result = results[static_cast<std::size_t>(r.row)];
+      const std::size_t prompt = first + static_cast<std::size_t>(r.row);
+      if constexpr (requires { on_token.ended(prompt, result); }) on_token.ended(prompt, result);
+    };
     for (std::size_t i = 0; i < prompts.size(); ++i) {
       Row r{static_cast<std::int64_t>(i), prompts[i], {}};
       length_[i] = std::ssize(prefix_);
       append(r.row, std::span(prompts[i]).subspan(prefix_.size()));
-      if (choose_and_accept(r, 0)) active.push_back(std::move(r));
+      if (choose_and_accept(r, 0))
+        active.push_back(std::move(r));
+      else
+        ended(r);
     }
     std::vector<std::int64_t> rows;
     while (!active.empty()) {
@@ -437,7 +450,10 @@ class Generator {
       std::size_t kept = 0;
       for (std::size_t i = 0; i < active.size(); ++i) {
         Row& r = active[i];
-        if (!choose_and_accept(r, static_cast<std::int64_t>(i))) continue;
+        if (!choose_and_accept(r, static_cast<std::int64_t>(i))) {
+          ended(r);
+          continue;
+        }
         if (kept != i) active[kept] = std::move(r);
         ++kept;
       }

@@ -122,3 +122,29 @@ TEST_CASE("what cannot be drawn from gives -1 or false, not a token", "[sample]"
   warped({3e38f, 1},
          [](std::span<float> l, SampleScratch s) { CHECK_FALSE(reference::warp(l, {}, {.temperature = 1e-3}, s)); });
 }
+
+TEST_CASE("the warpers come in transformers' order: penalty, temperature, top_k, top_p, min_p", "[sample]") {
+  // What the processors of transformers 5.23 make of these logits, in the order of its generate(). Another order gives
+  // other survivors in at least one row, but for temperature and top_k, which can be exchanged.
+  const std::vector<float> logits = {2.5f, 2.25f, 2, 1.5f, 1, 0.5f, 0, -0.5f, -1, -3};
+  const std::vector<std::int32_t> history = {0, 7, 0};
+  struct Row {
+    SamplingOptions options;
+    std::vector<float> survivors;  // the first logits; each behind them is removed
+  };
+  const Row rows[] = {
+      {{.temperature = 3, .top_k = 7, .top_p = 0.7, .min_p = 0.5, .repetition_penalty = 1.25},
+       {0.6666666865348816f, 0.75f, 0.6666666865348816f, 0.5f, 0.3333333432674408f}},
+      {{.temperature = 3, .top_k = 6, .top_p = 0.6, .min_p = 0.6, .repetition_penalty = 1.25},
+       {0.6666666865348816f, 0.75f, 0.6666666865348816f, 0.5f}},
+      {{.temperature = 2, .top_k = 8, .repetition_penalty = 8},
+       {0.15625f, 1.125f, 1, 0.75f, 0.5f, 0.25f, 0, -infinite, -0.5f}},
+  };
+  for (const Row& row : rows) {
+    std::vector<float> expected = row.survivors;
+    expected.resize(logits.size(), -infinite);
+    CHECK(warped(logits, [&](std::span<float> l, SampleScratch s) {
+            CHECK(reference::warp(l, history, row.options, s));
+          }) == expected);
+  }
+}

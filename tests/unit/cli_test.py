@@ -94,6 +94,17 @@ class Cli(unittest.TestCase):
         result = run("check", "jsonl", self.path / "bad.jsonl", "--json")
         self.assertEqual(json.loads(result.stdout)["errors"][0]["code"], "EXPERT-E252")
 
+    def test_a_chat_template_is_known_by_its_text_or_refused(self):
+        plain = ("{%- for message in messages %}\n{{- '<|' + message.role + '|>\\n' + message.content + '\\n' }}\n{%- endfor %}\n"
+                 "{%- if add_generation_prompt %}{{- '<|assistant|>\\n' }}{%- endif %}")
+        for name, text in (("plain.jinja", plain + "\n"), ("tokenizer_config.json", json.dumps({"chat_template": plain}))):
+            result = run("check", "chat_template", self.write(name, text))
+            self.assertEqual(result.returncode, 0, result.stderr)
+            self.assertIn("ok, the chat template plain", result.stderr)
+        self.refused(run("check", "chat_template", self.write("own.jinja", "{{ ''.__class__.__mro__ }}")), 419, "own.jinja", "SHA-256")
+        self.refused(run("check", "chat_template", self.write("none.json", "{}")), 420, "/chat_template")
+        self.refused(run("check", "chat_template", self.write("deep.json", '{"chat_template": ' + "[" * 100000)), 212)
+
     def test_a_safetensors_file_with_a_number_that_is_not_finite_is_refused(self):
         data = (self.base / "model.safetensors").read_bytes()
         bad = data[:-2] + b"\x80\x7f"  # bf16 infinity
@@ -371,6 +382,149 @@ class Cli(unittest.TestCase):
         other = self.write("other.gbnf", 'root ::= "x"\n')
         self.refused(run(*common, "--input", few, "--grammar", other, "--schema-bound"), 350, "a rule property")
         self.refused(run(*common, "--input", few, "--grammar", "none", "--schema-bound"), 401, "narrowed")
+
+    def generate_streamed(self, *arguments):
+        """What generate wrote to stdout, as bytes, and its rows."""
+        answers = self.path / "streamed.jsonl"
+        command = [BIN / "expert-cli", "generate", "--model", self.base, "--manifest", TINY, "--output", answers, "--stream", "--validation", "none", *map(str, arguments)]
+        result = subprocess.run(command, capture_output=True, timeout=300, env=ENVIRONMENT)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        return result.stdout, [json.loads(line) for line in answers.read_text().splitlines()]
+
+    def test_answers_are_streamed_as_they_are_written(self):
+        lines = gzip.decompress(self.rows.read_bytes()).decode().splitlines(keepends=True)[:7]
+        few = self.write("streams.jsonl", "\n" + "".join(lines))  # the first row is on line 2
+        common = ("--input", few, "--max-new-tokens", 40, "--temperature", "2")
+        for more in (("--grammar", "none"), ("--grammar", self.write("abc.gbnf", 'root ::= ("abc" | "ab" | "\u00e9\u4f60"){1,8} ";"?\n'))):
+            said, rows = self.generate_streamed(*common, *more)
+            self.assertEqual(said.decode(), "".join(row["output"] + "\n" for row in rows))
+            said, again = self.generate_streamed(*common, *more, "--json", "--batch-size", 4)
+            self.assertEqual(again, rows)
+            *pieces, result = [json.loads(line) for line in said.decode().splitlines()]
+            texts = {line: "" for line in range(2, 9)}
+            for piece in pieces:
+                self.assertEqual(sorted(piece), ["row", "text"])
+                self.assertTrue(piece["text"])
+                texts[piece["row"]] += piece["text"]
+            self.assertEqual(list(texts.values()), [row["output"] for row in rows])
+            self.assertGreater(len(pieces), len(rows))
+            self.assertEqual((result["rows"], result["exit_code"]), (7, 0))
+        self.refused(run("generate", "--model", self.base, "--manifest", TINY, "--input", few, "--output", self.path / "x.jsonl", "--stream", "--on-invalid", "retry"), 401, "--stream")
+
+    def chat(self, text, *arguments):
+        return run("chat", "--model", self.base, "--manifest", TINY, "--grammar", "none", "--validation", "none", *arguments, input=text)
+
+    def test_chat_answers_line_by_line_as_generate_answers_the_same_messages(self):
+        first, second = "How many singers are there in all?", "And how many of them are older than thirty?"
+        options = ("--greedy", "--max-new-tokens", 24)
+        result = self.chat(f"{first}\n\n{second}\n/help\n/reset\n{first}", *options, "--json", "--system", "Be brief")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn("/exit", result.stderr)
+        self.assertIn("forgotten", result.stderr)
+        *turns, end = [json.loads(line) for line in result.stdout.splitlines()]
+        self.assertEqual((len(turns), end["turns"], end["refused"], end["exit_code"]), (3, 3, 0, 0))
+        system, user = {"role": "system", "content": "Be brief"}, {"role": "user", "content": first}
+        talk = [system, user, {"role": "assistant", "content": turns[0]["output"]}, {"role": "user", "content": second}]
+        rows = self.write("talk.jsonl", "".join(json.dumps({"messages": m}) + "\n" for m in ([system, user], talk)))
+        answers = self.path / "talk-answers.jsonl"
+        asked = run("generate", "--model", self.base, "--manifest", TINY, "--grammar", "none", "--validation", "none", *options, "--input", rows, "--output", answers, "--batch-size", 1)
+        self.assertEqual(asked.returncode, 0, asked.stderr)
+        expected = [json.loads(line)["output"] for line in answers.read_text().splitlines()]
+        self.assertEqual([turn["output"] for turn in turns], [*expected, expected[0]])
+        # The keys and values of what a prompt shares with the one before are kept.
+        self.assertEqual([turn["turn"] for turn in turns], [1, 2, 3])
+        self.assertEqual(turns[0]["kept_tokens"], 0)
+        self.assertGreater(turns[1]["kept_tokens"], len(first) + len("Be brief"))
+        self.assertEqual(turns[2]["kept_tokens"], turns[2]["prompt_tokens"] - 1 if turns[2]["prompt_tokens"] <= turns[1]["kept_tokens"] else turns[1]["kept_tokens"])
+        streamed = subprocess.run([BIN / "expert-cli", "chat", "--model", self.base, "--manifest", TINY, "--grammar", "none", "--validation", "none", *map(str, options), "--system", "Be brief"],
+                                  input=first.encode(), capture_output=True, timeout=300, env=ENVIRONMENT)
+        self.assertEqual(streamed.stdout.decode(), expected[0] + "\n")
+
+    def test_chat_forgets_the_oldest_turns_and_goes_on_after_a_refused_message(self):
+        message = "x" * 40
+        result = self.chat("\n".join([message] * 4 + ["y" * 300, "/nonsense", message, "/exit", message]), "--greedy", "--max-new-tokens", 8, "--context", 150, "--json")
+        self.refused(result, 318, "turns forgotten, the oldest first: 1", "/nonsense")
+        lines = [json.loads(line) for line in result.stdout.splitlines()]
+        self.assertEqual([line.get("turn") for line in lines[:-1]], [1, 2, 3, 4, None, 5])
+        self.assertEqual(lines[4]["error"]["code"], "EXPERT-E318")
+        self.assertEqual((lines[-1]["turns"], lines[-1]["refused"]), (5, 2))
+        self.assertTrue(any(line.get("dropped_turns") for line in lines))
+        self.assertTrue(all(line["prompt_tokens"] + 8 <= 150 for line in lines if "turn" in line))
+        self.refused(run("chat", "--model", self.base, "--grammar", "none", input=""), 401, "--manifest")
+        command = [BIN / "expert-cli", "chat", "--model", self.base, "--manifest", TINY, "--grammar", "none", "--validation", "none", "--max-new-tokens", "2", "--json"]
+        result = subprocess.run(command, input=b"\xff\r\ngo on\r\n", capture_output=True, timeout=300, env=ENVIRONMENT)
+        self.assertEqual((result.returncode, result.stdout.count(b'"turn":1,'), result.stdout.count(b'"code":"EXPERT-E246"')), (2, 1, 1), result.stdout)
+
+    def test_chat_keeps_to_a_grammar_and_a_schema(self):
+        grammar = self.write("chat.gbnf", 'root ::= "SELECT " column-name " FROM " table-name\ntable-name ::= [a-zA-Z0-9]{1,9}\n'
+                             'column-name ::= [a-zA-Z0-9]{1,9}\nqualifier ::= table-name\ncolumn-reference ::= column-name\n'
+                             'alias-name ::= column-name\noutput-name ::= column-name\n')
+        schema = self.write("chat.sql", "CREATE TABLE vv (gh INT);\n")
+        common = ("chat", "--model", self.base, "--manifest", TINY, "--grammar", grammar, "--validation", "parser", "--temperature", "2", "--max-new-tokens", 60, "--json")
+        result = run(*common, "--schema", schema, input="how many?\nand now?\n")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn(", valid sql-postgres; ", result.stderr)
+        alias = "[a-zA-Z][0-9]{0,2}"
+        for line in result.stdout.splitlines()[:2]:
+            turn = json.loads(line)
+            self.assertRegex(turn["output"], f"^SELECT (?:(?i:gh)|{alias}) FROM (?:(?i:vv)|{alias})$")
+            self.assertTrue(turn["valid"])
+            self.assertGreater(turn["prompt_tokens"], len("Dialect: postgres\nSchema:\nCREATE TABLE vv (gh INT);how many?"))
+        self.refused(run(*common, "--schema-bound", input=""), 401, "--schema")
+        out = self.path / "talker"
+        self.assertEqual(self.train(out, "--set", "training.config.max_steps=1").returncode, 0)
+        beside = run("chat", "--model", self.base, "--adapter", out, "--max-new-tokens", 4, input="how many?\n")
+        self.assertEqual(beside.returncode, 0, beside.stderr)
+        self.assertIn("grammar: sql-postgres (manifest", beside.stderr)
+
+    def test_an_interrupt_ends_the_chat(self):
+        command = [BIN / "expert-cli", "chat", "--model", self.base, "--manifest", TINY, "--grammar", "none", "--validation", "none", "--temperature", "2", "--max-new-tokens", "1500", "--set", "training.decoding.stop_sequences=[]"]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=ENVIRONMENT) as process:
+            process.stdin.write(b"go on\n" * 200)
+            process.stdin.flush()
+            for line in process.stderr:
+                if line.startswith(b"["):  # what is said of the first answer
+                    break
+            process.send_signal(signal.SIGINT)
+            # Between two answers the signal is not caught; both are 130 in a shell.
+            self.assertIn(process.wait(60), (130, -signal.SIGINT))
+            process.stderr.close()
+            process.stdin.close()
+
+    def test_at_a_terminal_an_interrupt_ends_the_answer_only(self):
+        command = [BIN / "expert-cli", "chat", "--model", self.base, "--manifest", TINY, "--grammar", "none", "--validation", "none", "--temperature", "2", "--max-new-tokens", "1900", "--set", "training.decoding.stop_sequences=[]"]
+        master, slave = os.openpty()
+        with subprocess.Popen(command, stdin=slave, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT) as process:
+            os.write(master, b"go on\n")
+            self.assertTrue(process.stdout.read(1))  # the answer has begun
+            process.send_signal(signal.SIGINT)
+            os.write(master, b"/exit\n")
+            said = process.communicate(timeout=60)[1]
+        os.close(master)
+        os.close(slave)
+        self.assertEqual(process.returncode, 0, said)
+        self.assertIn(b"prompt tokens kept; interrupted]", said)
+        self.assertIn(b"> ", said)
+
+    def test_grammar_bench_times_the_masks_along_texts(self):
+        texts = ("[1, 2, {\"a\": null}]", "[", "\"a long enough text\"")
+        rows = self.write("bench.jsonl", "".join(json.dumps({"text": text}) + "\n" for text in texts))
+        common = ("grammar", "bench", "--grammar", "json", "--tokenizer", self.path / "tokenizer.json")
+        result = run(*common, "--input", rows, "--json")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        measured = json.loads(result.stdout)
+        masks = len(texts[0]) + len(texts[2])  # each byte is a token
+        self.assertEqual((measured["rows"], measured["refused"], measured["masks"], measured["vocabulary"]), (3, 1, masks, 258))
+        for name in ("mask_cold", "mask_warm", "accept_cold", "accept_warm"):
+            self.assertEqual(measured[name]["n"], masks)
+        for name in ("compile", "compile_and_first_mask", "mask_cold", "mask_warm"):
+            self.assertLessEqual(measured[name]["median_us"], measured[name]["p99_us"])
+            self.assertLessEqual(measured[name]["p99_us"], measured[name]["max_us"])
+        self.assertGreaterEqual(measured["vocabulary_us"], 0)
+        self.assertIn("mask_warm", run(*common, "--input", rows).stderr)
+        self.refused(run(*common, "--input", self.write("no-json.jsonl", '{"text": "["}\n')), 421, "no-json.jsonl")
+        self.refused(run(*common[:4], "--input", rows), 401, "--tokenizer")
+        self.refused(run(*common, "--input", rows, "--tokeniser", "x"), 400, "--tokenizer")  # of a command below a command
 
     def test_grammar_accept_judges_texts(self):
         rows = self.write("texts.jsonl", "".join(json.dumps({"text": text}) + "\n" for text in ("SELECT a FROM t", "SELECT FROM", "SELECT 1;")))

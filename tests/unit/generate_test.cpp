@@ -135,6 +135,31 @@ TEST_CASE("a row ends at an end token, at the length, at the context, or when th
   CHECK(stopped[0].ids == full[0].ids);
 }
 
+TEST_CASE("the caller is told of each row once, when it ends", "[generate]") {
+  CpuDevice device(1);
+  const auto weights = load_weights<Small>(data / "model", device);
+  Generator<Small> generator(device, weights, nullptr, {.context_length = 16, .rows = 2});
+  struct Watch {
+    std::vector<std::size_t>& ended_prompts;
+    std::vector<Generated>& results;
+    bool operator()(std::size_t prompt, std::span<const std::int32_t> ids) const { return ids.size() <= prompt; }
+    void ended(std::size_t prompt, const Generated& result) const {
+      ended_prompts.push_back(prompt);
+      results[prompt] = result;
+    }
+  };
+  std::vector<std::size_t> ended;
+  std::vector<Generated> results(prompts.size());
+  GenerateOptions options;
+  options.max_new_tokens = 3;
+  const auto answers = generator.generate(prompts, options, Watch{ended, results});
+  CHECK(ended == std::vector<std::size_t>{0, 1, 2, 3, 4});
+  CHECK(ids_of(results) == ids_of(answers));
+  for (std::size_t i = 0; i < answers.size(); ++i) CHECK(results[i].stop_reason == answers[i].stop_reason);
+  CHECK(results[1].stop_reason == StopReason::callback);
+  CHECK(results[4].stop_reason == StopReason::length);
+}
+
 TEST_CASE("what cannot be generated from is refused", "[generate]") {
   CpuDevice device(1);
   const auto weights = load_weights<Small>(data / "model", device);

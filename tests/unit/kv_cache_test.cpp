@@ -68,8 +68,11 @@ TEST_CASE("prompts must go on from the prefix", "[kv]") {
   Fixture f;
   Generator<Small> generator(f.device, f.weights, nullptr, f.options);
   generator.share_prefix(prefix);
-  for (const auto& ids : Prompts{{7, 8, 9, 10, 11}, {7, 8}, {7, 8, 9, 10, 12, 13}})
+  CHECK(generator.begins_with_prefix(prompts[0]));
+  for (const auto& ids : Prompts{{7, 8, 9, 10, 11}, {7, 8}, {7, 8, 9, 10, 12, 13}}) {
+    CHECK_FALSE(generator.begins_with_prefix(ids));
     CHECK(error_of([&] { generator.generate({&ids, 1}, {}); }).code() == 311);
+  }
   const std::vector<std::int32_t> too_long(32, 1);
   CHECK(error_of([&] { generator.share_prefix(too_long); }).code() == 311);
   CHECK(generator.prefix().empty());

@@ -2,6 +2,7 @@
 // where there is one.
 #pragma once
 #include <algorithm>
+#include <functional>
 #include <list>
 #include <memory>
 #include <span>
@@ -9,6 +10,7 @@
 #include <vector>
 
 #include "cli/jobs.hpp"
+#include "cli/settled_text.hpp"
 #include "expert/generate.hpp"
 #include "expert/grammar/constraint.hpp"
 #include "expert/grammar/name_binder.hpp"
@@ -130,34 +132,77 @@ struct AnswerRules {
   std::span<const PromptSchema> schemas = {};
 };
 
+// Who watches answers while they are made; what is empty is not called.
+struct AnswerEvents {
+  std::function<void(std::size_t prompt, std::string_view text)> grew = {};  // by what no later token takes away
+  std::function<void(std::size_t prompt, const Answer&)> ended = {};         // behind the last of its text
+  std::function<bool()> goes_on = {};                                        // false ends the answers that are made
+};
+
+// What Generator::generate calls: two functions as one object.
+template <class Token, class End>
+struct TokenEvents {
+  Token token;
+  End end;
+  bool operator()(std::size_t prompt, std::span<const std::int32_t> ids) const { return token(prompt, ids); }
+  void ended(std::size_t prompt, const Generated& generated) const { end(prompt, generated); }
+};
+template <class Token, class End>
+TokenEvents(Token, End) -> TokenEvents<Token, End>;  // clang 14 does not deduce it
+
 template <class E>
 std::vector<Answer> answers_to(Generator<E>& generator, const Tokenizer& tokenizer,
                                std::span<const std::vector<std::int32_t>> prompts, const GenerateOptions& options,
-                               const std::vector<std::string>& stop_sequences, const AnswerRules& rules = {}) {
-  std::vector<Answer> answers;
+                               const std::vector<std::string>& stop_sequences, const AnswerRules& rules = {},
+                               const AnswerEvents& events = {}) {
+  std::vector<Answer> answers(prompts.size());
+  std::vector<SettledText> settled(events.grew ? prompts.size() : 0, SettledText(stop_sequences));
+  const auto grew = [&](std::size_t prompt, const std::string& text) {
+    if (!text.empty()) events.grew(prompt, text);
+  };
+  const auto goes_on = [&] { return !events.goes_on || events.goes_on(); };
+  const auto ended = [&](std::size_t prompt, Answer answer) {
+    if (events.grew) grew(prompt, settled[prompt].finish(answer.text));
+    if (events.ended) events.ended(prompt, answer);
+    answers[prompt] = std::move(answer);
+  };
   if (rules.masks != nullptr) {
-    constexpr typename Generator<E>::GoOn go_on{};
     GrammarConstraint constraint(rules.masks->masks, prompts.size(), stop_sequences);
-    std::vector<Generated> generated;
+    const TokenEvents on_token{[&](std::size_t prompt, std::span<const std::int32_t>) {
+                                 if (events.grew) grew(prompt, settled[prompt].grow(constraint.text(prompt)));
+                                 return goes_on();
+                               },
+                               [&](std::size_t prompt, const Generated& generated) {
+                                 ended(prompt, {utf8_lossy(constraint.text(prompt)), generated.stop_reason,
+                                                constraint.stopped_by(prompt), std::ssize(generated.ids)});
+                               }};
     if (rules.bound == nullptr)
-      generated = generator.generate(prompts, options, go_on, constraint);
+      generator.generate(prompts, options, on_token, constraint);
     else
-      generated =
-          generator.generate(prompts, options, go_on, SchemaConstraint(constraint, *rules.bound, rules.schemas));
-    for (std::size_t i = 0; i < generated.size(); ++i)
-      answers.push_back({utf8_lossy(constraint.text(i)), generated[i].stop_reason, constraint.stopped_by(i),
-                         std::ssize(generated[i].ids)});
+      generator.generate(prompts, options, on_token, SchemaConstraint(constraint, *rules.bound, rules.schemas));
     return answers;
   }
-  const auto on_token = [&](std::size_t, std::span<const std::int32_t> ids) {
-    return stop_sequences.empty() || find_stop(tokenizer.decode(ids, true), stop_sequences).sequence.empty();
+  const auto bytes_of = [&](std::span<const std::int32_t> ids) {
+    std::string bytes;
+    for (const std::int32_t id : ids)
+      if (!tokenizer.is_special(id)) bytes += tokenizer.token_bytes(id);
+    return bytes;
   };
-  for (const Generated& generated : generator.generate(prompts, options, on_token)) {
-    std::string text = tokenizer.decode(generated.ids, true);
-    const StopPlace stop = find_stop(text, stop_sequences);
-    text.resize(std::min(text.size(), stop.at));
-    answers.push_back({std::move(text), generated.stop_reason, stop.sequence, std::ssize(generated.ids)});
-  }
+  const TokenEvents on_token{
+      [&](std::size_t prompt, std::span<const std::int32_t> ids) {
+        if (stop_sequences.empty() && !events.grew) return goes_on();
+        const std::string bytes = bytes_of(ids);
+        if (!find_stop(utf8_lossy(bytes), stop_sequences).sequence.empty()) return false;
+        if (events.grew) grew(prompt, settled[prompt].grow(bytes));
+        return goes_on();
+      },
+      [&](std::size_t prompt, const Generated& generated) {
+        std::string text = utf8_lossy(bytes_of(generated.ids));
+        const StopPlace stop = find_stop(text, stop_sequences);
+        text.resize(std::min(text.size(), stop.at));
+        ended(prompt, {std::move(text), generated.stop_reason, stop.sequence, std::ssize(generated.ids)});
+      }};
+  generator.generate(prompts, options, on_token);
   return answers;
 }
 

@@ -19,6 +19,7 @@
 #include "expert/io/safetensors.hpp"
 #include "expert/json/read_file.hpp"
 #include "expert/manifest.hpp"
+#include "expert/text/chat_template_file.hpp"
 #include "expert/text/tokenizer.hpp"
 #include "sql_metrics.hpp"
 #include "sql_worker.hpp"
@@ -67,6 +68,11 @@ inline std::string check_tokenizer(const std::string& file, std::vector<Error>&)
   const Tokenizer tokenizer = Tokenizer::load(file);
   return std::to_string(tokenizer.size()) + " tokens, " + std::to_string(tokenizer.added_tokens().size()) +
          " of them added";
+}
+
+// Read, never run: a template that is not known by its text is refused.
+inline std::string check_chat_template(const std::string& file, std::vector<Error>&) {
+  return "the chat template " + std::string(known_chat_template(read_chat_template(file), file));
 }
 
 // On its own; `train` and `generate` compare it with the compiled experts.
@@ -159,7 +165,8 @@ inline std::string check_gbnf(const std::string& file, std::vector<Error>&) {
 using Checker = std::string (*)(const std::string& file, std::vector<Error>& found);
 
 inline const std::map<std::string, Checker>& checkers() {
-  static const std::map<std::string, Checker> table{{"config", check_config},
+  static const std::map<std::string, Checker> table{{"chat_template", check_chat_template},
+                                                    {"config", check_config},
                                                     {"gbnf", check_gbnf},
                                                     {"jsonl", check_jsonl},
                                                     {"manifest", check_manifest_file},

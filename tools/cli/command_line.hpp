@@ -48,10 +48,20 @@ inline void refuse_extras(const CLI::App& command) {
 
 namespace detail {
 
+// The commands of an app and the commands below those: all, or the ones that the command line names.
+inline std::vector<CLI::App*> commands_of(CLI::App& app, bool named) {
+  std::vector<CLI::App*> commands;
+  for (CLI::App* command : app.get_subcommands([&](CLI::App* c) { return !named || c->parsed(); })) {
+    commands.push_back(command);
+    for (CLI::App* below : commands_of(*command, named)) commands.push_back(below);
+  }
+  return commands;
+}
+
 template <class Run>
 int parse_and_run(CLI::App& app, int argc, char** argv, const Run& run) {
   bool json = false;
-  std::vector<CLI::App*> commands = app.get_subcommands([](CLI::App*) { return true; });
+  std::vector<CLI::App*> commands = commands_of(app, false);
   const bool has_commands = !commands.empty();
   if (!has_commands) commands.push_back(&app);
   app.allow_extras();
@@ -75,7 +85,7 @@ int parse_and_run(CLI::App& app, int argc, char** argv, const Run& run) {
       std::fputs((chosen.empty() ? app : *chosen.front()).help().c_str(), stdout);
       return ok;
     } catch (const CLI::ParseError& e) {
-      for (const CLI::App* command : has_commands ? app.get_subcommands() : commands)
+      for (const CLI::App* command : has_commands ? commands_of(app, true) : commands)
         refuse_extras(*command);  // a typo may be why it is missing
       throw Error(
           bad_command_line,
@@ -86,7 +96,7 @@ int parse_and_run(CLI::App& app, int argc, char** argv, const Run& run) {
       std::fputs(app.help().c_str(), stderr);
       return finish(refused);
     }
-    for (const CLI::App* command : app.get_subcommands()) refuse_extras(*command);
+    for (const CLI::App* command : commands_of(app, true)) refuse_extras(*command);
     return finish(run(report));
   } catch (const Error& e) {
     report.complain({e});

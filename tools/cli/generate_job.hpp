@@ -3,17 +3,14 @@
 #pragma once
 #include <algorithm>
 #include <chrono>
-#include <filesystem>
-#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "cli/answer_stream.hpp"
+#include "cli/answering.hpp"
 #include "cli/answers.hpp"
 #include "cli/jobs.hpp"
-#include "cli/judge.hpp"
-#include "cli/train_job.hpp"
-#include "expert/adapter_file.hpp"
 #include "expert/data/row_fields.hpp"
 #include "expert/generate.hpp"
 #include "expert/kv_cache_file.hpp"
@@ -61,14 +58,14 @@ void use_kv_cache(Generator<E>& generator, std::span<const std::vector<std::int3
     const bool exists = path_exists(job.kv_cache);
     if (exists) {
       load_kv_cache(generator, job.kv_cache);
-      const auto prefix = generator.prefix();
       for (std::size_t i = 0; i < prompts.size(); ++i)
-        if (prompts[i].size() <= prefix.size() || !std::equal(prefix.begin(), prefix.end(), prompts[i].begin()))
-          throw Error(prompt_refused, {.file = job.input,
-                                       .where = "line " + std::to_string(rows[i].line),
-                                       .expected = "a prompt that begins with the " + std::to_string(prefix.size()) +
-                                                   " tokens of " + expert::quoted(job.kv_cache, 200),
-                                       .fix = "Name another file: it is written where it does not exist"});
+        if (!generator.begins_with_prefix(prompts[i]))
+          throw Error(prompt_refused,
+                      {.file = job.input,
+                       .where = "line " + std::to_string(rows[i].line),
+                       .expected = "a prompt that begins with the " + std::to_string(generator.prefix().size()) +
+                                   " tokens of " + expert::quoted(job.kv_cache, 200),
+                       .fix = "Name another file: it is written where it does not exist"});
     } else if (const auto prefix = common_prefix(prompts); !prefix.empty()) {
       generator.share_prefix(prefix);
       save_kv_cache(generator, job.kv_cache);
@@ -78,82 +75,97 @@ void use_kv_cache(Generator<E>& generator, std::span<const std::vector<std::int3
   }
 }
 
+// The rows of a job, what is asked by each and, where answers are bound to them, its schema.
+struct Questions {
+  std::vector<JsonRow> rows;
+  std::vector<std::vector<std::int32_t>> prompts;
+  std::vector<PromptSchema> schemas;
+  std::size_t longest = 0;  // tokens of a prompt
+};
+
+// Throws E311 for a prompt that leaves no room for an answer, and what reader, shapes and template throw.
 template <class E>
-ExitCode generate_expert(const GenerateJob& job, Report& report) {
-  namespace fs = std::filesystem;
-  using Clock = std::chrono::steady_clock;
-  check_decode_rows<E>(job.batch_size);
-  if (job.on_invalid == OnInvalid::retry && !job.options.do_sample)
+Questions read_questions(const GenerateJob& job, const Tokenizer& tokenizer) {
+  Questions asked;
+  const auto source = open_plain_or_gzip(job.input);
+  JsonlReader reader(*source, job.input);
+  RowOptions ask = job.rows;
+  ask.needs_completion = false;
+  constexpr std::int64_t most = Answering<E>::longest_context - 1;
+  for (JsonRow row; reader.next(row);) {
+    const Example example = read_example(row, job.input, ask);
+    asked.prompts.push_back(encode_example<typename E::chat_template>(tokenizer, example, std::nullopt, true).ids);
+    asked.longest = std::max(asked.longest, asked.prompts.back().size());
+    if (std::cmp_greater(asked.prompts.back().size(), most))
+      throw Error(prompt_refused, {.file = job.input,
+                                   .where = "line " + std::to_string(row.line),
+                                   .expected = "at most " + std::to_string(most) + " tokens",
+                                   .got = std::to_string(asked.prompts.back().size()),
+                                   .fix = "Shorten the prompt"});
+    if (job.schema_bound) asked.schemas.push_back(schema_of(row, job));
+    asked.rows.push_back(std::move(row));
+  }
+  return asked;
+}
+
+// Throws E401 for answers that are to be drawn again and cannot be: greedy ones would be the same, and those that were
+// shown cannot be taken back.
+inline void check_retries(const GenerateJob& job) {
+  if (job.on_invalid != OnInvalid::retry) return;
+  if (!job.options.do_sample)
     throw Error(bad_command_line, {.where = "--on-invalid retry",
                                    .expected = "answers that are drawn",
                                    .got = "greedy decoding, which gives the same answer again",
                                    .fix = "Use --on-invalid mark, or a temperature above 0"});
-  AnswerJudge judge(job.validation, job.language,
-                    job.grammar.constrains() ? job.grammar : job.grammar_of_parser);  // what is absent is said first
-  CpuDevice device(job.threads);
-  const Weights<E> weights = load_base<E>(job, device, report);
-  const Tokenizer tokenizer = Tokenizer::load(fs::path(job.model) / "tokenizer.json");
-  check_vocabulary(tokenizer, E::model::vocab_size, (fs::path(job.model) / "tokenizer.json").string());
-  GenerateOptions options = job.options;
-  options.eos_token_id = end_tokens(job.model, weights.config());
-  std::vector<float> adapter;
-  if constexpr (!E::tuning::trains_base)
-    if (!job.adapter.empty()) adapter = load_adapter<E>(job.adapter);
+  if (job.stream)
+    throw Error(bad_command_line, {.where = "--on-invalid retry",
+                                   .expected = "answers that are shown when they are finished",
+                                   .got = "--stream, which shows them before they are judged",
+                                   .fix = "Use --on-invalid mark, or leave out --stream"});
+}
 
-  const auto source = open_plain_or_gzip(job.input);
-  JsonlReader reader(*source, job.input);
-  std::vector<JsonRow> rows;
-  std::vector<std::vector<std::int32_t>> prompts;
-  std::vector<PromptSchema> schemas;  // of each row where answers are bound to them
-  RowOptions ask = job.rows;
-  ask.needs_completion = false;
-  std::size_t longest = 0;
-  const std::int64_t most = E::rope::longest_context(E::model::max_position_embeddings) - 1;
-  for (JsonRow row; reader.next(row);) {
-    const Example example = read_example(row, job.input, ask);
-    prompts.push_back(encode_example<typename E::chat_template>(tokenizer, example, std::nullopt, true).ids);
-    longest = std::max(longest, prompts.back().size());
-    if (std::cmp_greater(prompts.back().size(), most))
-      throw Error(prompt_refused, {.file = job.input,
-                                   .where = "line " + std::to_string(row.line),
-                                   .expected = "at most " + std::to_string(most) + " tokens",
-                                   .got = std::to_string(prompts.back().size()),
-                                   .fix = "Shorten the prompt"});
-    if (job.schema_bound) schemas.push_back(schema_of(row, job));
-    rows.push_back(std::move(row));
-  }
+template <class E>
+ExitCode generate_expert(const GenerateJob& job, Report& report) {
+  using Clock = std::chrono::steady_clock;
+  check_decode_rows<E>(job.batch_size);
+  check_retries(job);
+  Answering<E> with(job, job.batch_size, report);
+  Questions asked = read_questions<E>(job, with.tokenizer);
+  std::vector<JsonRow>& rows = asked.rows;
   RowWriter writer(job.output);
   std::int64_t tokens = 0, stopped = 0, refused_answers = 0;
   const auto begin = Clock::now();
   if (!rows.empty()) {
-    const std::int64_t wanted = static_cast<std::int64_t>(longest) + options.max_new_tokens;
-    const std::int64_t context = job.context_length > 0 ? job.context_length : std::min(wanted, most + 1);
-    Generator<E> generator(
-        device, weights, adapter.empty() ? nullptr : adapter.data(),
-        {.context_length = context, .rows = decode_rows<E>(std::min<std::int64_t>(job.batch_size, std::ssize(rows)))});
-    if (!job.kv_cache.empty()) use_kv_cache<E>(generator, prompts, rows, job, report);
-    std::unique_ptr<GrammarMasks> masks;
-    if (job.grammar.constrains())
-      masks = std::make_unique<GrammarMasks>(job.grammar, tokenizer, E::model::vocab_size, options.eos_token_id);
-    std::unique_ptr<SchemaMasks> bound;
-    if (job.schema_bound) bound = std::make_unique<SchemaMasks>(job.grammar, masks->vocabulary, job.batch_size);
-    const auto draw = [&](std::size_t first, std::size_t count, const GenerateOptions& with) {
-      const AnswerRules rules{
-          masks.get(), bound.get(),
-          bound ? std::span(std::as_const(schemas)).subspan(first, count) : std::span<const PromptSchema>()};
-      return answers_to(generator, tokenizer, std::span(std::as_const(prompts)).subspan(first, count), with,
-                        job.stop_sequences, rules);
+    const std::int64_t wanted = static_cast<std::int64_t>(asked.longest) + job.options.max_new_tokens;
+    const std::int64_t context =
+        job.context_length > 0 ? job.context_length : std::min(wanted, Answering<E>::longest_context);
+    Generator<E> generator =
+        with.generator(context, decode_rows<E>(std::min<std::int64_t>(job.batch_size, std::ssize(rows))));
+    if (!job.kv_cache.empty()) use_kv_cache<E>(generator, asked.prompts, rows, job, report);
+    const auto draw = [&](std::size_t first, std::size_t count, const GenerateOptions& options,
+                          const AnswerEvents& events) {
+      const std::span schemas(asked.schemas);
+      return answers_to(generator, with.tokenizer, std::span(std::as_const(asked.prompts)).subspan(first, count),
+                        options, job.stop_sequences,
+                        with.rules(job.schema_bound ? schemas.subspan(first, count) : schemas), events);
     };
-    std::vector<Answer> answers = draw(0, prompts.size(), options);
+    std::vector<std::int64_t> lines;
+    for (const JsonRow& row : rows) lines.push_back(row.line);
+    AnswerStream stream(stdout, report.wants_json(), std::move(lines));
+    AnswerEvents events;
+    if (job.stream)
+      events = {.grew = [&](std::size_t row, std::string_view text) { stream.grew(row, text); },
+                .ended = [&](std::size_t row, const Answer&) { stream.ended(row); }};
+    std::vector<Answer> answers = draw(0, rows.size(), with.options, events);
     std::vector<std::optional<SyntaxVerdict>> verdicts(answers.size());
     for (std::size_t i = 0; i < rows.size(); ++i) {
-      verdicts[i] = judge(answers[i].text);
+      verdicts[i] = with.judge(answers[i].text);
       for (std::int64_t retry = 1; job.on_invalid == OnInvalid::retry && retry <= job.retries; ++retry) {
         if (!verdicts[i] || verdicts[i]->valid) break;
-        GenerateOptions again = options;
-        again.seed = options.seed + static_cast<std::uint64_t>(retry);
-        answers[i] = draw(i, 1, again).front();
-        verdicts[i] = judge(answers[i].text);
+        GenerateOptions again = with.options;
+        again.seed = with.options.seed + static_cast<std::uint64_t>(retry);
+        answers[i] = draw(i, 1, again, {}).front();
+        verdicts[i] = with.judge(answers[i].text);
       }
       if (job.on_invalid == OnInvalid::error && verdicts[i] && !verdicts[i]->valid)
         throw Error(answer_refused, {.file = job.input,

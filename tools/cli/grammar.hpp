@@ -1,7 +1,12 @@
 // `grammar accept`: rows {text} -> the same rows with {accepted}: is the text a sentence of a grammar, and, with a
-// tokenizer, does the mask allow each of its tokens and the end after them?
+// tokenizer, does the mask allow each of its tokens and the end after them? `grammar bench`: what the masks along such
+// texts cost.
 #pragma once
 #include <CLI/CLI.hpp>
+#include <cmath>
+#include <memory>
+#include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -12,71 +17,151 @@
 #include "expert/data/jsonl.hpp"
 #include "expert/io/gzip.hpp"
 #include "expert/text/tokenizer.hpp"
+#include "grammar_timing.hpp"
 
 namespace cli {
 
 inline constexpr ErrorCode row_without_text{409, "a row has no text to judge"};
 
+inline constexpr ErrorCode nothing_to_measure{421, "no row is a text of the grammar"};
+
 struct GrammarOptions {
   std::string grammar, input, output, tokenizer;
 };
 
-// Returns the group `grammar`; its only verb so far is accept.
-inline CLI::App* add_grammar(CLI::App& app, GrammarOptions& options) {
-  CLI::App* group = app.add_subcommand("grammar", "What a grammar accepts");
+struct GrammarCommands {
+  CLI::App *accept, *bench;
+};
+
+inline GrammarCommands add_grammar(CLI::App& app, GrammarOptions& options) {
+  CLI::App* group = app.add_subcommand("grammar", "What a grammar accepts, and what its masks cost");
   group->require_subcommand(1);
-  CLI::App* accept = group->add_subcommand("accept", "Rows {text} -> the same rows with {accepted}");
-  accept->add_option("--grammar", options.grammar, "a type (sql-postgres, json, ...) or a file of GBNF or JSON Schema")
-      ->required();
-  accept->add_option("--input", options.input, "JSON lines {text}, plain or gzip")->required();
+  const auto add = [&](const char* name, const char* description) {
+    CLI::App* command = group->add_subcommand(name, description);
+    command
+        ->add_option("--grammar", options.grammar, "a type (sql-postgres, json, ...) or a file of GBNF or JSON Schema")
+        ->required();
+    command->add_option("--input", options.input, "JSON lines {text}, plain or gzip")->required();
+    return command;
+  };
+  CLI::App* accept = add("accept", "Rows {text} -> the same rows with {accepted}");
   accept->add_option("--output", options.output, "JSON lines")->required();
   accept->add_option("--tokenizer", options.tokenizer,
                      "tokenizer.json: the mask must allow every token of the text, and the end");
-  return group;
+  CLI::App* bench = add("bench", "Rows {text} -> microseconds for each mask along them, cold and warm");
+  bench->add_option("--tokenizer", options.tokenizer, "tokenizer.json: whose tokens are masked")->required();
+  return {accept, bench};
 }
 
-inline ExitCode run_grammar(const GrammarOptions& options, Report& report) {
-  const GrammarSource source = grammar_source(options.grammar);
+inline GrammarSource named_grammar(const GrammarOptions& options) {
+  GrammarSource source = grammar_source(options.grammar);
   if (!source.constrains())
     throw Error(unknown_grammar, {.where = "--grammar", .got = options.grammar, .fix = "Name a type or a file"});
-  AnswerJudge judge("parser", {}, source);
-  std::optional<Tokenizer> tokenizer;
-  std::unique_ptr<GrammarMasks> masks;
-  std::int32_t end = 0;
-  if (!options.tokenizer.empty()) {
-    tokenizer.emplace(Tokenizer::load(options.tokenizer));
-    end = static_cast<std::int32_t>(tokenizer->size());  // an end token of our own, behind the last
-    masks = std::make_unique<GrammarMasks>(source, *tokenizer, tokenizer->size() + 1, std::span(&end, 1));
-  }
-  const auto allowed = [&](std::int32_t id, GrammarMatcher& matcher) {
-    const auto mask = matcher.mask();
-    return (mask[static_cast<std::size_t>(id) / 64] >> (id % 64) & 1) != 0;
-  };
-  const auto accepts = [&](const std::string& text) {
-    if (!masks) return judge(text)->valid;
-    GrammarMatcher matcher(masks->masks);
-    for (const std::int32_t id : tokenizer->encode(text, SpecialTokens::as_text))
-      if (!allowed(id, matcher) || !matcher.accept(id)) return false;
-    return allowed(end, matcher);
-  };
-  const auto file = open_plain_or_gzip(options.input);
-  JsonlReader reader(*file, options.input);
-  RowWriter writer(options.output);
-  std::int64_t rows = 0, accepted = 0;
-  for (JsonRow row; reader.next(row); ++rows) {
+  return source;
+}
+
+// use(JsonRow, its text) for each row; how many there were. Throws E409.
+template <class Use>
+std::int64_t for_each_text(const std::string& input, const Use& use) {
+  const auto file = open_plain_or_gzip(input);
+  JsonlReader reader(*file, input);
+  for (JsonRow row; reader.next(row);) {
     const Json* text = row.value.find("text");
     if (text == nullptr || !text->is_string())
-      throw Error(row_without_text, {.file = options.input,
+      throw Error(row_without_text, {.file = input,
                                      .where = "line " + std::to_string(row.line) + ", /text",
                                      .expected = "a text",
                                      .fix = "Write rows {\"text\": ...}"});
-    const bool is = accepts(text->as_string());
+    use(row, text->as_string());
+  }
+  return reader.rows();
+}
+
+// A grammar over the tokens of a tokenizer, and an end token of our own, behind the last.
+struct TokenizedGrammar {
+  TokenizedGrammar(const GrammarSource& source, const std::string& tokenizer_file)
+      : tokenizer(Tokenizer::load(tokenizer_file)),
+        end(static_cast<std::int32_t>(tokenizer.size())),
+        masks(source, tokenizer, tokenizer.size() + 1, std::span(&end, 1)) {}
+
+  // The mask allows every token, and the end after them.
+  bool allows(std::span<const std::int32_t> ids) {
+    GrammarMatcher matcher(masks.masks);
+    const auto allowed = [&](std::int32_t id) {
+      return (matcher.mask()[static_cast<std::size_t>(id) / 64] >> (id % 64) & 1) != 0;
+    };
+    for (const std::int32_t id : ids)
+      if (!allowed(id) || !matcher.accept(id)) return false;
+    return allowed(end);
+  }
+
+  Tokenizer tokenizer;
+  std::int32_t end;
+  GrammarMasks masks;
+};
+
+inline ExitCode run_grammar_accept(const GrammarOptions& options, Report& report) {
+  const GrammarSource source = named_grammar(options);
+  AnswerJudge judge("parser", {}, source);
+  std::unique_ptr<TokenizedGrammar> tokens;
+  if (!options.tokenizer.empty()) tokens = std::make_unique<TokenizedGrammar>(source, options.tokenizer);
+  RowWriter writer(options.output);
+  std::int64_t accepted = 0;
+  const std::int64_t rows = for_each_text(options.input, [&](JsonRow& row, const std::string& text) {
+    const bool is =
+        tokens ? tokens->allows(tokens->tokenizer.encode(text, SpecialTokens::as_text)) : judge(text)->valid;
     accepted += is;
     writer.write(row.value.set("accepted", is));
-  }
+  });
   writer.commit();
   report.say(joined({accepted, " of ", rows, " accepted by ", source.name}));
   report.result().set("rows", rows).set("accepted", accepted);
+  return ok;
+}
+
+// Texts that the grammar does not accept are counted and left out. Throws E421 where none is left.
+inline ExitCode run_grammar_bench(const GrammarOptions& options, Report& report) {
+  const GrammarSource source = named_grammar(options);
+  TokenizedGrammar grammar(source, options.tokenizer);
+  std::vector<std::vector<std::int32_t>> texts;
+  const std::int64_t rows = for_each_text(options.input, [&](JsonRow&, const std::string& text) {
+    std::vector<std::int32_t> ids = grammar.tokenizer.encode(text, SpecialTokens::as_text);
+    if (grammar.allows(ids)) texts.push_back(std::move(ids));
+  });
+  if (texts.empty())
+    throw Error(nothing_to_measure, {.file = options.input,
+                                     .expected = "texts that " + source.name + " accepts",
+                                     .got = "none in " + std::to_string(rows) + " rows",
+                                     .fix = "See which rows it accepts with `expert-cli grammar accept`"});
+
+  const double start = bench::now_us();
+  const Vocabulary vocabulary = vocabulary_of(grammar.tokenizer, grammar.end + 1, std::span(&grammar.end, 1));
+  const double vocabulary_us = std::round(bench::now_us() - start);
+  bench::StartTimes begin = bench::time_first_mask(vocabulary, [&] { return source.parse(); });
+  const GrammarAutomaton automaton(source.parse());
+  TokenMasks masks(automaton, vocabulary);
+  bench::PassTimes cold, warm;
+  for (bench::PassTimes* pass : {&cold, &warm})
+    for (const auto& ids : texts) bench::follow(masks, ids, *pass);
+  report.result()
+      .set("grammar", source.name)
+      .set("isa", name_of(best_isa()))
+      .set("rows", rows)
+      .set("refused", rows - std::ssize(texts))
+      .set("masks", std::ssize(cold.mask.us))
+      .set("vocabulary", grammar.tokenizer.size())
+      .set("states", automaton.states())
+      .set("deterministic", automaton.is_deterministic())
+      .set("max_heads", warm.heads)
+      .set("vocabulary_us", vocabulary_us)
+      .set("compile", begin.compile.json())
+      .set("compile_and_first_mask", begin.first_mask.json())
+      .set("mask_cold", cold.mask.json())
+      .set("mask_warm", warm.mask.json())
+      .set("accept_cold", cold.accept.json())
+      .set("accept_warm", warm.accept.json());
+  if (!report.wants_json())
+    for (const auto& [key, value] : report.result().members()) report.say(joined({key, ": ", value.dump()}));
   return ok;
 }
 

@@ -1,5 +1,5 @@
-// What `train`, `generate` and `bench` do with one compiled expert: declared here, instantiated once per expert in
-// tools/experts.
+// What `train`, `generate`, `chat` and `bench` do with one compiled expert: declared here, instantiated once per expert
+// in tools/experts.
 #pragma once
 #include <cstdint>
 #include <optional>
@@ -53,22 +53,31 @@ struct GrammarSource {
 // What happens to an answer that its validation refuses.
 enum class OnInvalid : std::uint8_t { mark, retry, error };
 
-struct GenerateJob {
-  std::string model, cache, adapter, input, output;  // adapter empty: the base alone
+// What answers are made with, resolved: of `generate` and of `chat`.
+struct AnswerJob {
+  std::string model, cache, adapter;  // adapter empty: the base alone
   int threads = 1;
-  std::int64_t batch_size = 8;
-  std::int64_t context_length = 0;  // 0: longest prompt + max_new_tokens
+  std::int64_t context_length = 0;  // 0: of generate the longest prompt + max_new_tokens, of chat 2048 where it may be
   GenerateOptions options;
   std::vector<std::string> stop_sequences;
   GrammarSource grammar;             // of the answers
-  GrammarSource grammar_of_parser;   // judges where validation is "parser" and no grammar masks
   bool schema_bound = false;         // narrow the grammar to the names of a schema
-  std::string schema, schema_file;   // of all rows; empty: each row has its own
+  std::string schema, schema_file;   // of all answers; empty: each row has its own
   std::string validation, language;  // "none", "parser" or "parser-strict", and of what
+  RowOptions rows;
+};
+
+struct GenerateJob : AnswerJob {
+  std::string input, output;
+  std::int64_t batch_size = 8;
   OnInvalid on_invalid = OnInvalid::mark;
   std::int64_t retries = 3;
   std::string kv_cache;  // keys and values of what all prompts begin with; empty: they are not kept
-  RowOptions rows;
+  bool stream = false;   // the answers to stdout too, as they grow
+};
+
+struct ChatJob : AnswerJob {
+  std::string system;  // the message before the first turn; empty: none
 };
 
 struct BenchJob {
@@ -89,6 +98,8 @@ template <class E>
 ExitCode train_expert(const TrainJob& job, Report& report);
 template <class E>
 ExitCode generate_expert(const GenerateJob& job, Report& report);
+template <class E>
+ExitCode chat_expert(const ChatJob& job, Report& report);
 template <class E>
 ExitCode bench_expert(const BenchJob& job, Report& report);
 

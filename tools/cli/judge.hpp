@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 
+#include "cli/grammar_source.hpp"
 #include "cli/jobs.hpp"
 #include "expert/grammar/automaton.hpp"
 #include "expert/grammar/matcher.hpp"
@@ -13,16 +14,18 @@
 
 namespace cli {
 
-// "none", "parser" (the grammar must accept the whole text) or "parser-strict" (the language's real parser must).
+// "none", "parser" (the grammar, or where there is none that of the language, must accept the whole text) or
+// "parser-strict" (the language's real parser must).
 class AnswerJudge {
  public:
-  // Throws what StrictParser and the grammar's reader throw.
+  // Throws what StrictParser and the grammar's reader throw, and E408 where the language has no grammar.
   AnswerJudge(const std::string& validation, const std::string& language, const GrammarSource& grammar) {
     if (validation == "parser-strict") {
       strict_.emplace(language);
     } else if (validation == "parser") {
       static constexpr std::int32_t end[] = {0};
-      automaton_ = std::make_unique<GrammarAutomaton>(grammar.parse());
+      automaton_ =
+          std::make_unique<GrammarAutomaton>(grammar.constrains() ? grammar.parse() : grammar_source(language).parse());
       no_tokens_ = std::make_unique<Vocabulary>(1, end, [](std::int32_t) { return std::string_view(); });
       masks_ = std::make_unique<TokenMasks>(*automaton_, *no_tokens_);
     }

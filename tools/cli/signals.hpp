@@ -1,4 +1,5 @@
-// Ctrl-C and SIGTERM -> a flag that the training loop looks at between steps; the second one ends the program at once.
+// Ctrl-C and SIGTERM -> a flag that the training loop looks at between steps and chat between tokens; the second one
+// ends the program at once.
 #pragma once
 #include <unistd.h>
 

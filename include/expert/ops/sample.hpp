@@ -1,6 +1,13 @@
 // sample: logits of one position -> the next token. Warpers equal to transformers' (generation/logits_process.py 5.23),
-// in its order: repetition penalty, temperature, top_k, top_p, min_p; a removed entry becomes -inf. Then softmax and a
-// draw. Nothing allocates: the caller gives scratch of the vocabulary's size. A NaN anywhere gives -1, never a token.
+// in the order of its generate(); a removed entry becomes -inf:
+//   1. a grammar's mask (the generator's)   tokens that it forbids
+//   2. repetition penalty                   the tokens of prompt and output
+//   3. temperature                          logits / temperature
+//   4. top_k                                all below the k-th largest
+//   5. top_p                                the tail of what is left: its probabilities are those after 1 to 4
+//   6. min_p                                what is less than its share of the most probable, after 1 to 5
+// Then softmax and a draw. Greedy decoding takes the largest logit after the mask: none of the warpers is applied.
+// Nothing allocates: the caller gives scratch of the vocabulary's size. A NaN anywhere gives -1, never a token.
 #pragma once
 #include <algorithm>
 #include <cmath>
