@@ -37,6 +37,11 @@ inline constexpr std::int64_t pair_panel_columns = 576;      // columns of B the
 inline constexpr std::int64_t pair_panel_floats = 393'216;   // 1.5 MiB of it
 inline constexpr std::int64_t pair_sum_floats = 32 * 1'024;  // 32 blocks of 32 x 32
 static_assert(16 * pair_slice + pair_sum_floats + pair_panel_floats <= 524'288, "more than gemm_workspace_floats");
+// Where k is deeper than that, the sums of a tile of C wait for the next part of k: 256 rows x 512 columns, or the
+// like.
+inline constexpr std::int64_t pair_deep_depth = 1024, pair_deep_columns = 512;
+inline constexpr std::int64_t pair_deep_sum_floats = 128 * 1'024;
+static_assert(16 * pair_slice + pair_deep_sum_floats + pair_deep_depth * pair_deep_columns / 2 <= 524'288);
 
 // The right side B (k, n) of a product, as numbers: row-major, or stored transposed, (n, k).
 template <class T>

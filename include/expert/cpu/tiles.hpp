@@ -129,16 +129,18 @@ class TileProduct {
       if constexpr (low_rows) load<2>(low, sums_at);
       if constexpr (low_rows && second_strip) load<3>(low_right, sums_at);
     }
-    for (std::int64_t k = 0; k < depth; ++k, a += a_at.next) {
+    const std::int64_t stride = a_at.stride, next = a_at.next,
+                       to_low = a_at.low;  // in registers: the loads clobber memory
+    for (std::int64_t k = 0; k < depth; ++k, a += next) {
       tiles_.template load<6>(first + k * tile, 16);
-      tiles_.template load<4>(a, a_at.stride);
+      tiles_.template load<4>(a, stride);
       tiles_.template multiply<0, 4, 6>();
       if constexpr (second_strip) {
         tiles_.template load<7>(second + k * tile, 16);
         tiles_.template multiply<1, 4, 7>();
       }
       if constexpr (low_rows) {
-        tiles_.template load<5>(a + a_at.low, a_at.stride);
+        tiles_.template load<5>(a + to_low, stride);
         tiles_.template multiply<2, 5, 6>();
         if constexpr (second_strip) tiles_.template multiply<3, 5, 7>();
       }
