@@ -108,6 +108,7 @@ class Generator {
   //   std::span<const std::uint64_t> mask(std::size_t prompt)                       a bit for each token; empty: all
   //   std::vector<std::int32_t> forced(std::size_t prompt, std::int64_t limit)      tokens that must come, in order
   //   bool accept(std::size_t prompt, std::int32_t id)                              false ends the row (callback)
+  // and, if it likes, bool fits(std::size_t prompt, std::int32_t id): false has another token chosen by a new mask.
   struct AnyToken {
     std::span<const std::uint64_t> mask(std::size_t) const noexcept { return {}; }
     std::span<const std::int32_t> forced(std::size_t, std::int64_t) const noexcept { return {}; }
@@ -418,9 +419,13 @@ class Generator {
       const std::size_t prompt = first + static_cast<std::size_t>(r.row);
       const std::int64_t step = std::ssize(results[static_cast<std::size_t>(r.row)].ids);
       r.next.clear();
-      if (!accept(r, choose(prompt, logits_row, r.history, step, options, constraint.mask(prompt)))) return false;
-      for (const std::int32_t id : constraint.forced(prompt, most_at_once - 1))
-        if (!accept(r, id)) return false;
+      const auto drawn = [&] { return choose(prompt, logits_row, r.history, step, options, constraint.mask(prompt)); };
+      std::int32_t id = drawn();
+      if constexpr (requires { constraint.fits(prompt, id); })
+        if (!constraint.fits(prompt, id)) id = drawn();
+      if (!accept(r, id)) return false;
+      for (const std::int32_t forced : constraint.forced(prompt, most_at_once - 1))
+        if (!accept(r, forced)) return false;
       return true;
     };
     const auto ended = [&](const Row& r) {

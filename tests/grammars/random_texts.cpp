@@ -1,8 +1,9 @@
 // The worst model there is: each token is drawn evenly from those that a grammar allows, the end token alone is
-// raised, from round to round, until half of the texts end by themselves within their tokens.
+// raised, from round to round, until half of the texts end by themselves within their tokens. The others are ended as
+// generation ends them: by the shortest end that the grammar has, as soon as a longer one would not fit.
 //
-//   random_texts GRAMMAR TOKENIZER N TOKENS SEED   -> N JSON lines {text, finished, tokens} of the last round; on
-// standard error a line with the share of each round
+//   random_texts GRAMMAR TOKENIZER N TOKENS SEED   -> N JSON lines {text, finished, closed, tokens} of the last round;
+// on standard error a line with the share of each round
 #include <algorithm>
 #include <array>
 #include <bit>
@@ -14,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "expert/grammar/constraint.hpp"
 #include "expert/grammar/grammar.hpp"
 #include "expert/json/read_file.hpp"
 #include "expert/text/tokenizer.hpp"
@@ -25,7 +27,7 @@ namespace {
 
 struct Text {
   std::string bytes = {};
-  bool finished = false;
+  bool finished = false, closed = false;
   std::int64_t tokens = 0;
 };
 
@@ -44,11 +46,12 @@ std::int32_t any_of(std::span<const std::uint64_t> mask, std::size_t number) {
 }
 
 Text draw(TokenMasks& masks, std::int64_t tokens, double raised, std::mt19937_64& random) {
-  const std::int32_t end = masks.vocabulary().end_tokens()[0];
-  GrammarMatcher matcher(masks);
+  const Vocabulary& vocabulary = masks.vocabulary();
+  const std::int32_t end = vocabulary.end_tokens()[0];
+  GrammarConstraint constraint(masks, 1, {}, tokens);
   Text text;
   for (; text.tokens < tokens; ++text.tokens) {
-    const auto mask = matcher.mask();
+    const auto mask = constraint.mask(0);
     std::size_t others = 0;
     for (const std::uint64_t word : mask) others += static_cast<std::size_t>(std::popcount(word));
     const bool may_end = mask[static_cast<std::size_t>(end) / 64] >> (end % 64) & 1;
@@ -60,10 +63,15 @@ Text draw(TokenMasks& masks, std::int64_t tokens, double raised, std::mt19937_64
       break;
     }
     const auto number = std::min(static_cast<std::size_t>(drawn - weight), others - 1);  // the end is the last token
-    const std::int32_t token = any_of(mask, number);
-    if (!matcher.accept(token)) throw std::logic_error("a token of the mask was refused");
-    text.bytes += masks.vocabulary().bytes(token);
+    std::int32_t token = any_of(mask, number);
+    if (!constraint.fits(0, token)) token = any_of(constraint.mask(0), 0);
+    if (vocabulary.is_end(token)) break;
+    if (!constraint.accept(0, token)) throw std::logic_error("a token of the mask was refused");
   }
+  text.bytes = constraint.text(0);
+  text.finished &= !constraint.was_closed(0);
+  text.closed = !text.finished;
+  if (!constraint.is_complete(0)) throw std::logic_error("a text is not complete: " + text.bytes);
   return text;
 }
 
@@ -95,6 +103,7 @@ int main(int argc, char** argv) try {
     std::cout << Json::object()
                      .set("text", utf8_lossy(text.bytes))
                      .set("finished", text.finished)
+                     .set("closed", text.closed)
                      .set("tokens", text.tokens)
                      .dump()
               << '\n';

@@ -26,11 +26,13 @@ Documents random_documents() {
   std::uint64_t draw = 0;
   for (int d = 0; d < 300; ++d) {
     const auto length = 4 + random.below(draw++, 12);
+    std::vector<std::int32_t> ids;
+    std::vector<std::uint8_t> loss;
     for (std::uint64_t i = 0; i < length; ++i) {
-      documents.input_ids.push_back(static_cast<std::int32_t>(random.below(draw++, 512)));
-      documents.bears_loss.push_back(i >= 2);
+      ids.push_back(static_cast<std::int32_t>(random.below(draw++, 512)));
+      loss.push_back(i >= 2);
     }
-    documents.begin.push_back(static_cast<std::int64_t>(documents.input_ids.size()));
+    documents.add(ids, loss);
   }
   return documents;
 }

@@ -139,6 +139,54 @@ TEST_CASE("a stop sequence ends a text where the grammar accepts what stands bef
   CHECK(inside.is_complete(0));
 }
 
+TEST_CASE("a text that has a bound of tokens is complete within them", "[constraint]") {
+  const char* grammars[] = {statement, R"gbnf(root ::= "(" root ")" | "[" root "]" | "x" root | "x")gbnf",
+                            R"gbnf(root ::= value
+value ::= "{" (pair (", " pair)*)? "}" | "\"" [^"\\]* "\"" | "\xe2\x82\xac" | [0-9]+
+pair ::= "\"" [a-z]+ "\": " value)gbnf"};
+  std::size_t closed = 0, ended = 0;
+  for (const char* grammar : grammars) {
+    Masks masks(grammar);
+    const auto least = static_cast<std::int64_t>(GrammarMatcher(masks.masks).shortest_end().size());
+    for (std::int64_t most = least; most < least + 60; ++most)
+      for (std::uint64_t seed = 0; seed < 5; ++seed) {
+        const RandomStream random(seed, Purpose::sample, static_cast<std::uint32_t>(most));
+        GrammarConstraint constraint(masks.masks, 1, {}, most);
+        std::int64_t tokens = 0;
+        const auto draw = [&] {
+          const auto mask = constraint.mask(0);
+          std::vector<std::int32_t> allowed;
+          for (std::int32_t id = 0; id < masks.vocabulary.size(); ++id)
+            if (mask[static_cast<std::size_t>(id) / 64] >> (id % 64) & 1) allowed.push_back(id);
+          REQUIRE(!allowed.empty());
+          return allowed[random.below(static_cast<std::uint64_t>(tokens), static_cast<std::uint32_t>(allowed.size()))];
+        };
+        while (tokens < most) {
+          std::int32_t id = draw();
+          if (!constraint.fits(0, id)) id = draw();
+          if (id == end_token) break;
+          REQUIRE(constraint.accept(0, id));
+          ++tokens;
+          for (const std::int32_t forced : constraint.forced(0, most - tokens)) {
+            REQUIRE(constraint.accept(0, forced));
+            ++tokens;
+          }
+        }
+        INFO(grammar << ", at most " << most << ": " << constraint.text(0));
+        CHECK(constraint.is_complete(0));
+        CHECK(is_sentence(masks, constraint.text(0)));
+        ++(constraint.was_closed(0) ? closed : ended);
+      }
+  }
+  CHECK(closed > 100);
+  CHECK(ended > 50);
+
+  Masks masks(statement);  // nothing is short enough: what there is room for is the beginning of the shortest
+  GrammarConstraint tight(masks.masks, 1, {}, 2);
+  const std::int32_t select = 258;
+  CHECK(tight.fits(0, select));
+}
+
 TEST_CASE("a text may follow masks of its own", "[constraint]") {
   Masks masks(statement), other(R"(root ::= "x';'")");
   GrammarConstraint constraint(masks.masks, 2);

@@ -115,6 +115,7 @@ class SchemaConstraint {
     return texts_.mask(prompt);
   }
   std::vector<std::int32_t> forced(std::size_t prompt, std::int64_t limit) { return texts_.forced(prompt, limit); }
+  bool fits(std::size_t prompt, std::int32_t token) { return texts_.fits(prompt, token); }
   bool accept(std::size_t prompt, std::int32_t token) { return texts_.accept(prompt, token); }
 
  private:
@@ -167,14 +168,16 @@ std::vector<Answer> answers_to(Generator<E>& generator, const Tokenizer& tokeniz
     answers[prompt] = std::move(answer);
   };
   if (rules.masks != nullptr) {
-    GrammarConstraint constraint(rules.masks->masks, prompts.size(), stop_sequences);
+    GrammarConstraint constraint(rules.masks->masks, prompts.size(), stop_sequences, options.max_new_tokens);
     const TokenEvents on_token{[&](std::size_t prompt, std::span<const std::int32_t>) {
                                  if (events.grew) grew(prompt, settled[prompt].grow(constraint.text(prompt)));
                                  return goes_on();
                                },
                                [&](std::size_t prompt, const Generated& generated) {
-                                 ended(prompt, {utf8_lossy(constraint.text(prompt)), generated.stop_reason,
-                                                constraint.stopped_by(prompt), std::ssize(generated.ids)});
+                                 ended(prompt,
+                                       {utf8_lossy(constraint.text(prompt)),
+                                        constraint.was_closed(prompt) ? StopReason::length : generated.stop_reason,
+                                        constraint.stopped_by(prompt), std::ssize(generated.ids)});
                                }};
     if (rules.bound == nullptr)
       generator.generate(prompts, options, on_token, constraint);

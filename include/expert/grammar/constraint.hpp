@@ -18,15 +18,18 @@ inline namespace v0 {
 
 // A stop sequence ends a text only where the grammar accepts what stands before it: ";" inside of a string literal does
 // not. It may begin and end inside of tokens.
+//
+// Where it is told how many tokens a text may have, every text is complete within them, if the shortest one of the
+// grammar is: a token after which the shortest end would no longer fit is not taken, and that end is written instead.
 class GrammarConstraint {
  public:
-  // stop_sequences: those that the grammar can spell; others cannot occur.
+  // stop_sequences: those that the grammar can spell; others cannot occur. most_tokens: of each text; 0: no bound is
+  // kept.
   GrammarConstraint(TokenMasks& masks, std::size_t prompts, std::vector<std::string> stop_sequences = {},
-                    const Limits& limits = default_limits)
-      : limits_(limits), stop_sequences_(std::move(stop_sequences)) {
+                    std::int64_t most_tokens = 0, const Limits& limits = default_limits)
+      : limits_(limits), stop_sequences_(std::move(stop_sequences)), most_tokens_(most_tokens) {
     texts_.reserve(prompts);
-    for (std::size_t i = 0; i < prompts; ++i)
-      texts_.push_back({GrammarMatcher(masks, limits), &masks, {}, {}, {}, false});
+    for (std::size_t i = 0; i < prompts; ++i) texts_.push_back({GrammarMatcher(masks, limits), &masks});
   }
 
   // The text of a prompt, of which nothing is there yet, follows other masks than the rest: a grammar of its own.
@@ -36,16 +39,52 @@ class GrammarConstraint {
   }
 
   // The tokens that may come next in the text of a prompt.
-  std::span<const std::uint64_t> mask(std::size_t prompt) { return texts_[prompt].matcher.mask(); }
+  std::span<const std::uint64_t> mask(std::size_t prompt) {
+    Text& text = texts_[prompt];
+    if (!text.closing) return text.matcher.mask();
+    const Vocabulary& vocabulary = text.masks->vocabulary();
+    closing_mask_.assign(vocabulary.mask_words(), 0);
+    const auto allow = [&](std::int32_t id) {
+      closing_mask_[static_cast<std::size_t>(id) / 64] |= std::uint64_t{1} << (id % 64);
+    };
+    if (text.end.empty())
+      for (const std::int32_t id : vocabulary.end_tokens()) allow(id);
+    else
+      allow(vocabulary.longest_prefix(text.end));
+    return closing_mask_;
+  }
   // At most `limit` tokens that must come next, in their order.
   std::vector<std::int32_t> forced(std::size_t prompt, std::int64_t limit) {
-    return texts_[prompt].matcher.forced_tokens(limit);
+    const Text& text = texts_[prompt];
+    if (!text.closing) return texts_[prompt].matcher.forced_tokens(limit);
+    std::vector<std::int32_t> tokens = tokens_of(*text.masks, text.end);
+    if (std::cmp_greater(tokens.size(), limit)) tokens.resize(static_cast<std::size_t>(limit));
+    return tokens;
+  }
+  // False where the text could not be ended in time after a token that mask() allows: then mask() allows nothing but
+  // what ends it.
+  bool fits(std::size_t prompt, std::int32_t token) {
+    Text& text = texts_[prompt];
+    const std::int64_t left = most_tokens_ - text.tokens - 1;
+    if (most_tokens_ == 0 || text.closing || left >= near || text.masks->vocabulary().is_end(token)) return true;
+    if (text.end_behind != text.tokens) text.end = text.matcher.shortest_end();
+    text.end_behind = text.tokens;
+    if (!text.matcher.accept(token)) return true;
+    std::string end = text.matcher.shortest_end();
+    text.matcher.rollback(1);
+    text.closing = !ends_within(*text.masks, end, left) && ends_within(*text.masks, text.end, left + 1);
+    if (text.closing) return false;
+    text.end = std::move(end);
+    ++text.end_behind;
+    return true;
   }
   // Takes over a token that mask() allows; false where the text ends with it.
   bool accept(std::size_t prompt, std::int32_t token) {
     Text& text = texts_[prompt];
     const std::string_view bytes = text.masks->vocabulary().bytes(token);
     const std::size_t before = text.bytes.size();
+    ++text.tokens;
+    if (text.closing) text.end.erase(0, bytes.size());
     for (const char c : bytes) {
       text.complete_before.push_back(text.matcher.is_accepting());
       if (!text.matcher.accept_text({&c, 1})) return false;
@@ -58,6 +97,8 @@ class GrammarConstraint {
   const std::string& text(std::size_t prompt) const { return texts_[prompt].bytes; }
   // The stop sequence that ended it, or an empty text.
   const std::string& stopped_by(std::size_t prompt) const { return texts_[prompt].stopped_by; }
+  // The text was ended because its tokens ran out.
+  bool was_closed(std::size_t prompt) const { return texts_[prompt].closing; }
   // The text is a sentence of the grammar.
   bool is_complete(std::size_t prompt) const {
     const Text& text = texts_[prompt];
@@ -68,11 +109,32 @@ class GrammarConstraint {
   struct Text {
     GrammarMatcher matcher;
     TokenMasks* masks;
-    std::string bytes;
-    std::vector<std::uint8_t> complete_before;  // [i]: the first i bytes are a sentence
-    std::string stopped_by;
+    std::string bytes = {};
+    std::vector<std::uint8_t> complete_before = {};  // [i]: the first i bytes are a sentence
+    std::string stopped_by = {};
     bool stopped = false;
+    std::int64_t tokens = 0;
+    std::string end = {};  // the shortest behind so many tokens
+    std::int64_t end_behind = -1;
+    bool closing = false;
   };
+  static constexpr std::int64_t near = 1024;  // more than that are not worth looking ahead
+
+  // Empty where the vocabulary cannot spell the bytes.
+  static std::vector<std::int32_t> tokens_of(const TokenMasks& masks, std::string_view bytes) {
+    std::vector<std::int32_t> tokens;
+    while (!bytes.empty()) {
+      const std::int32_t id = masks.vocabulary().longest_prefix(bytes);
+      if (id < 0) return {};
+      tokens.push_back(id);
+      bytes.remove_prefix(masks.vocabulary().bytes(id).size());
+    }
+    return tokens;
+  }
+  static bool ends_within(const TokenMasks& masks, const std::string& end, std::int64_t tokens) {
+    const std::size_t needed = tokens_of(masks, end).size();
+    return (needed > 0 || end.empty()) && std::cmp_less_equal(needed, tokens);
+  }
 
   bool find_stop(Text& text, std::size_t before) {
     std::size_t first = std::string::npos;
@@ -95,7 +157,9 @@ class GrammarConstraint {
 
   Limits limits_;
   std::vector<std::string> stop_sequences_;
+  std::int64_t most_tokens_;
   std::vector<Text> texts_;
+  std::vector<std::uint64_t> closing_mask_;
 };
 
 }  // namespace v0

@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <string>
 #include <string_view>
@@ -142,9 +143,27 @@ class GrammarMatcher {
     rollback(static_cast<std::int64_t>(bytes.size()));
     return bytes;
   }
+  // The fewest bytes that make the text complete; where several are as few, one of them.
+  std::string shortest_end() {
+    const ShortestEnds& ends = masks_->shortest_ends();
+    std::string bytes;
+    if (finished_ || is_accepting()) return bytes;
+    below_.assign(lists_.size(), unknown);
+    const Head* best = nullptr;
+    std::int64_t least = std::numeric_limits<std::int64_t>::max();
+    for (const Head& head : heads()) {
+      const std::int64_t length = ends.bytes(head.state) + bytes_below(head.parents, ends);
+      if (length < least) least = length, best = &head;
+    }
+    ends.append(best->state, bytes);
+    for (std::uint32_t i = best->parents; i != all_read;) i = read_below(i, ends, bytes);
+    return bytes;
+  }
 
  private:
   static constexpr std::int32_t none = -1;
+  static constexpr std::int64_t unknown = -1;
+  static constexpr std::uint32_t all_read = 0xffff'ffff;
   static constexpr std::uint32_t bottom = 0;  // the frame below every stack
 
   // Frames: those of other lists, then some of its own; links_ from `begin` on. List 0 is the bottom alone.
@@ -440,6 +459,46 @@ class GrammarMatcher {
     }
   }
 
+  // The fewest bytes from the end of the rule above a list to the end of the text.
+  std::int64_t bytes_below(std::uint32_t root, const ShortestEnds& ends) {
+    to_see_.assign(1, root);
+    while (!to_see_.empty()) {
+      const std::uint32_t i = to_see_.back();
+      std::int64_t best = std::numeric_limits<std::int64_t>::max();
+      bool known = true;
+      const auto add = [&](std::uint32_t other, std::int64_t bytes) {
+        if (below_[other] == unknown) {
+          known = false;
+          to_see_.push_back(other);
+        } else {
+          best = std::min(best, bytes + below_[other]);
+        }
+      };
+      if (below_[i] == unknown) {
+        for (const std::uint32_t part : lists_of(list(i))) add(part, 0);
+        for (const std::uint32_t frame : frames_of(list(i)))
+          frame == bottom ? void(best = 0) : add(frames_[frame].parents, ends.bytes(frames_[frame].state));
+        if (!known) continue;
+        below_[i] = best;
+      }
+      to_see_.pop_back();
+    }
+    return below_[root];
+  }
+  // Adds the bytes of one frame on the shortest way and returns the list below it, all_read at the bottom.
+  std::uint32_t read_below(std::uint32_t i, const ShortestEnds& ends, std::string& bytes) const {
+    for (const std::uint32_t part : lists_of(list(i)))
+      if (below_[part] == below_[i]) return part;
+    for (const std::uint32_t frame : frames_of(list(i))) {
+      if (frame == bottom) return all_read;
+      const Frame& next = frames_[frame];
+      if (ends.bytes(next.state) + below_[next.parents] != below_[i]) continue;
+      ends.append(next.state, bytes);
+      return next.parents;
+    }
+    return all_read;
+  }
+
   static std::int32_t only_bit(std::span<const std::uint64_t> mask) {
     std::int32_t only = none;
     for (std::size_t w = 0; w < mask.size(); ++w) {
@@ -482,6 +541,7 @@ class GrammarMatcher {
   detail::IntIndex visited_, entered_;
   std::vector<std::pair<std::int32_t, std::uint32_t>> open_;
   std::vector<std::int32_t> steps_;
+  std::vector<std::int64_t> below_;  // of each list: bytes_below
 };
 
 }  // namespace v0

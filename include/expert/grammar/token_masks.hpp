@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <deque>
+#include <optional>
 #include <span>
 #include <utility>
 #include <vector>
@@ -12,6 +13,7 @@
 #include "expert/grammar/automaton.hpp"
 #include "expert/grammar/int_index.hpp"
 #include "expert/grammar/mask_kernels.hpp"
+#include "expert/grammar/shortest_ends.hpp"
 #include "expert/grammar/token_sets.hpp"
 #include "expert/grammar/vocabulary.hpp"
 
@@ -33,6 +35,11 @@ class TokenMasks {
 
   const GrammarAutomaton& automaton() const { return automaton_; }
   const Vocabulary& vocabulary() const { return vocabulary_; }
+  // Made when it is asked for first.
+  const ShortestEnds& shortest_ends() {
+    if (!shortest_ends_) shortest_ends_.emplace(automaton_);
+    return *shortest_ends_;
+  }
 
   // Forgets everything that was computed.
   void clear() {
@@ -140,6 +147,7 @@ class TokenMasks {
   }
 
   const GrammarAutomaton& automaton_;
+  std::optional<ShortestEnds> shortest_ends_;
   const Vocabulary& vocabulary_;
   Isa isa_;
   detail::TokenSets sets_;

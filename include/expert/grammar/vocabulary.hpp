@@ -128,6 +128,21 @@ class Vocabulary {
     return {bytes_.data() + begin_[i], begin_[i + 1] - begin_[i]};
   }
 
+  // The token of most bytes that `text` begins with; -1 where there is none.
+  std::int32_t longest_prefix(std::string_view text) const {
+    std::int32_t id = -1;
+    const Node* at = &nodes_[root];
+    for (const char c : text) {
+      const Node* child = nodes_.data() + at->first_child;
+      const Node* const end = child + at->children;
+      while (child != end && child->byte != static_cast<std::uint8_t>(c)) ++child;
+      if (child == end) break;
+      at = child;
+      if (at->own_end > at->tokens_begin) id = order_[at->tokens_begin];
+    }
+    return id;
+  }
+
   const Node& node(std::int32_t i) const { return nodes_[static_cast<std::size_t>(i)]; }
   std::int64_t nodes() const { return static_cast<std::int64_t>(nodes_.size()); }
   std::int32_t space() const { return space_; }                    // the node of " ", -1 where no token begins with it
