@@ -90,6 +90,8 @@ void add_policies(RunItems& items) {
   }
   items.push_back({"tuning trains_base", Json(bool{E::tuning::trains_base})});
   items.push_back({"loss chunk_rows", E::loss::chunk_rows, RunItem::Effect::bits});
+  if (loss_vocab_rows<typename E::loss> > 0)
+    items.push_back({"loss vocab_rows", loss_vocab_rows<typename E::loss>, RunItem::Effect::bits});
 }
 
 inline std::string compiler_name() {

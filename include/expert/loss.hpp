@@ -21,7 +21,51 @@ struct LossBuffers {
   float* losses;                 // (chunk)
   std::int32_t *index, *labels;  // (tokens), (chunk)
   std::int64_t chunk = 0;
+  std::int64_t vocab_rows = 0;  // > 0: logits are (chunk, vocab_rows) and computed twice
+  float* state = nullptr;       // then (chunk, 3 + hidden)
 };
+
+namespace detail {
+
+// f(first row of the vocabulary, that part of lm_head, its logits as rows of as many numbers).
+template <class T, class F>
+void over_vocabulary(Cpu& cpu, std::int64_t n, const MatrixView& lm_head, const LossBuffers<T>& b, F&& f) noexcept {
+  const std::int64_t row_bytes = lm_head.in * (lm_head.storage == Storage::f32 ? 4 : 2);
+  for (std::int64_t v = 0; v < lm_head.out; v += b.vocab_rows) {
+    const MatrixView part{static_cast<const std::byte*>(lm_head.data) + v * row_bytes,
+                          std::min(b.vocab_rows, lm_head.out - v), lm_head.in, lm_head.storage};
+    linear_forward(cpu, n, part, b.rows, b.logits);
+    f(v, part);
+  }
+}
+
+// The losses of n rows, and with them d_rows and d_lm_head, without more than vocab_rows logits of a row at once.
+template <class T>
+void recomputed_loss(Cpu& cpu, std::int64_t n, const MatrixView& lm_head, float scale, const LossBuffers<T>& b,
+                     bool needs_gradient, float* d_lm_head) noexcept {
+  const std::int64_t width = lm_head.in;
+  const SoftmaxState state{b.state, b.state + n, b.state + 2 * n};
+  float* d_rows = b.state + 3 * n;
+  begin_softmax(n, state);
+  over_vocabulary(cpu, n, lm_head, b, [&](std::int64_t v, const MatrixView& part) noexcept {
+    cross_entropy_sums(cpu, n, part.out, b.logits, b.labels, v, state);
+  });
+  for (std::int64_t i = 0; i < n; ++i) b.losses[i] = std::log(state.sum[i]) + state.max[i] - state.label_logit[i];
+  if (!needs_gradient) return;
+  over_vocabulary(cpu, n, lm_head, b, [&](std::int64_t v, const MatrixView& part) noexcept {
+    cross_entropy_gradient(cpu, n, part.out, b.logits, b.labels, v, scale, state);
+    with_numbers<T>(part, [&](const auto* weight) noexcept {
+      gemm(cpu, Trans::no, Trans::no, n, width, part.out, 1.0f, b.logits, part.out, weight, width, v > 0 ? 1.0f : 0.0f,
+           d_rows, width);
+    });
+    if (d_lm_head != nullptr) linear_backward_weight(cpu, n, part.out, width, b.logits, b.rows, d_lm_head + v * width);
+  });
+  parallel_pieces(cpu, n * width, std::int64_t{1} << 14, [&](std::int64_t first, std::int64_t count) noexcept {
+    for (std::int64_t i = first; i < first + count; ++i) b.d_rows[i] = T(d_rows[i]);
+  });
+}
+
+}  // namespace detail
 
 // Sum over the loss rows of -log p(label). d_hidden (tokens, hidden) is written: `scale` times the gradient of that
 // sum, zero where a token bears no loss; null computes the loss alone. d_lm_head (f32) is added to unless null. The sum
@@ -46,12 +90,18 @@ double loss_forward_backward(Cpu& cpu, std::int64_t tokens, const MatrixView& lm
       b.labels[i] = labels[index[i]];
       std::copy_n(hidden + index[i] * width, width, b.rows + i * width);
     }
-    linear_forward(cpu, n, lm_head, b.rows, b.logits);
-    cross_entropy(cpu, n, vocab, b.logits, b.labels, scale, b.losses);
+    if (b.vocab_rows > 0) {
+      detail::recomputed_loss(cpu, n, lm_head, scale, b, d_hidden != nullptr, d_lm_head);
+    } else {
+      linear_forward(cpu, n, lm_head, b.rows, b.logits);
+      cross_entropy(cpu, n, vocab, b.logits, b.labels, scale, b.losses);
+    }
     for (std::int64_t i = 0; i < n; ++i) sum += double{b.losses[i]};
     if (d_hidden == nullptr) continue;
-    linear_backward_input(cpu, n, lm_head, b.logits, false, b.d_rows);
-    if (d_lm_head != nullptr) linear_backward_weight(cpu, n, vocab, width, b.logits, b.rows, d_lm_head);
+    if (b.vocab_rows == 0) {
+      linear_backward_input(cpu, n, lm_head, b.logits, false, b.d_rows);
+      if (d_lm_head != nullptr) linear_backward_weight(cpu, n, vocab, width, b.logits, b.rows, d_lm_head);
+    }
     for (std::int64_t i = 0; i < n; ++i) std::copy_n(b.d_rows + i * width, width, d_hidden + index[i] * width);
   }
   return sum;

@@ -447,7 +447,9 @@ class Trainer {
                            floats(Plan::losses),
                            arena_.at<std::int32_t>(Plan::loss_index),
                            arena_.at<std::int32_t>(Plan::labels),
-                           std::min(E::loss::chunk_rows, capacity_)};
+                           std::min(E::loss::chunk_rows, capacity_),
+                           std::min(loss_vocab_rows<typename E::loss>, std::int64_t{M::vocab_size}),
+                           floats(Plan::softmax_state)};
     return loss_forward_backward(cpu_, n, model_.lm_head, at(Plan::final_norm), batch.labels.data() + first, scale, b,
                                  d_final, d_lm_head);
   }

@@ -53,8 +53,9 @@ std::string policies_table() {
   t += policy_row<Batch<1>>("Batch<1> (default)");
   t += policy_row<AdapterOnly>("AdapterOnly (default)") + policy_row<FullFineTune>("FullFineTune");
   t += policy_row<KeepActivations>("KeepActivations (default)") + policy_row<RecomputeLayers>("RecomputeLayers");
-  t +=
-      policy_row<EvenChunks>("EvenChunks (default)") + policy_row<ChunkedCrossEntropy<256>>("ChunkedCrossEntropy<256>");
+  t += policy_row<EvenChunks>("EvenChunks (default)") +
+       policy_row<ChunkedCrossEntropy<256>>("ChunkedCrossEntropy<256>") +
+       policy_row<RecomputedCrossEntropy<256>>("RecomputedCrossEntropy<256, 8192>");
   t += policy_row<AdamW>("AdamW (default)");
   t += policy_row<Muon>("Muon");
   t += policy_row<NoGrammar>("NoGrammar (default)") + policy_row<Grammar<SqlPostgres>>("Grammar<SqlPostgres>");

@@ -1,8 +1,12 @@
-// RecomputeLayers: the bits of KeepActivations from a fraction of the activations.
+// What is computed twice to save memory: RecomputeLayers has the bits of KeepActivations, RecomputedCrossEntropy the
+// numbers of ChunkedCrossEntropy.
+#include <algorithm>
+#include <cmath>
 #include <vector>
 
 #include "catch.hpp"
 #include "small_run.hpp"
+#include "usable_isas.hpp"
 
 using namespace small_run;
 
@@ -78,4 +82,74 @@ TEST_CASE("of two layers one is kept, and the residual stream of both", "[plan]"
   CHECK(one[With1::dropout_branch].bytes * 2 == all[With2::dropout_branch].bytes);
   CHECK(one[With1::residual].bytes == all[With2::residual].bytes);
   CHECK(With1::bytes(64) < With2::bytes(64));
+}
+
+TEST_CASE("a recomputed loss is the loss, and so is its gradient", "[trainer]") {
+  using Cut = With<Kept, RecomputedCrossEntropy<32, 100>>;  // the last part of the 512 logits has 12
+  CpuDevice device(2);
+  const auto kept_weights = load_weights<Kept>(model_directory(), device);
+  const auto cut_weights = load_weights<Cut>(model_directory(), device);
+  const TrainerOptions options{.optimizer = {}, .sub_batch_tokens = 64};
+  Trainer<Kept> kept(device, kept_weights, options);
+  Trainer<Cut> cut(device, cut_weights, options, Arena::Layout::guarded);
+  scatter(kept);
+  scatter(cut);
+  const TokenBatch batch = random_batch();
+  const double loss = kept.accumulate(batch, 0.01f);
+  CHECK(std::abs(cut.accumulate(batch, 0.01f) - loss) < 1e-6 * loss);
+  CHECK(std::abs(cut.loss_sum(batch) - loss) < 1e-6 * loss);
+  float largest = 0, worst = 0;
+  for (std::int64_t i = 0; i < trainable_parameters<Kept>; ++i) {
+    largest = std::max(largest, std::abs(kept.gradients()[i]));
+    worst = std::max(worst, std::abs(kept.gradients()[i] - cut.gradients()[i]));
+  }
+  CHECK(largest > 0);
+  CHECK(worst < 2e-6f * largest);
+}
+
+TEST_CASE("a recomputed loss of bf16 rounds the gradient of a row once", "[trainer]") {
+  constexpr std::int64_t tokens = 40, width = 96, vocab = 700;
+  const RandomStream random(17, Purpose::augment);
+  std::uint64_t draws = 0;
+  const auto numbers = [&](std::int64_t n, float size) {
+    std::vector<bf16> values;
+    for (std::int64_t i = 0; i < n; ++i) values.emplace_back(size * (2 * random.uniform(draws++) - 1));
+    return values;
+  };
+  const std::vector<bf16> head = numbers(vocab * width, 0.5f), hidden = numbers(tokens * width, 1.0f);
+  std::vector<std::int32_t> labels;
+  for (std::int64_t t = 0; t < tokens; ++t)
+    labels.push_back(t % 7 == 3 ? ignore_index : static_cast<std::int32_t>(random.below(draws++, vocab)));
+  const MatrixView lm_head{head.data(), vocab, width, Storage::bf16};
+  for (const Isa isa : all_usable_isas()) {
+    CpuDevice device(2, isa);
+    Cpu cpu = device.cpu();
+    const auto run = [&](std::int64_t vocab_rows, std::vector<bf16>& d_hidden, std::vector<float>& d_head) {
+      constexpr std::int64_t chunk = 16;
+      std::vector<bf16> rows(chunk * width), d_rows(rows),
+          logits(static_cast<std::size_t>(chunk * (vocab_rows > 0 ? vocab_rows : vocab)));
+      std::vector<float> losses(chunk), state(chunk * (3 + width));
+      std::vector<std::int32_t> index(tokens), chunk_labels(chunk);
+      d_hidden.resize(tokens * width), d_head.resize(vocab * width);
+      const LossBuffers<bf16> buffers{rows.data(),         d_rows.data(), logits.data(), losses.data(), index.data(),
+                                      chunk_labels.data(), chunk,         vocab_rows,    state.data()};
+      return loss_forward_backward(cpu, tokens, lm_head, hidden.data(), labels.data(), 0.02f, buffers, d_hidden.data(),
+                                   d_head.data());
+    };
+    std::vector<bf16> whole, parts;
+    std::vector<float> whole_head, parts_head;
+    const double loss = run(0, whole, whole_head);
+    INFO(name_of(isa));
+    CHECK(std::abs(run(128, parts, parts_head) - loss) < 1e-5 * loss);
+    float largest = 0, worst = 0;
+    for (std::size_t i = 0; i < whole.size(); ++i) {
+      largest = std::max(largest, std::abs(static_cast<float>(whole[i])));
+      worst = std::max(worst, std::abs(static_cast<float>(whole[i]) - static_cast<float>(parts[i])));
+    }
+    CHECK(worst <= 0x1p-7f * largest);  // one unit of bf16 in the largest
+    bool same = true;
+    for (std::size_t i = 0; i < whole_head.size(); ++i)
+      same = same && std::abs(whole_head[i] - parts_head[i]) <= 1e-3f * std::abs(whole_head[i]) + 1e-6f;
+    CHECK(same);
+  }
 }

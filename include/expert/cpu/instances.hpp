@@ -31,6 +31,8 @@
   EXPERT_CPU_INSTANCE(swiglu_forward<T>)                    \
   EXPERT_CPU_INSTANCE(swiglu_backward<T>)                   \
   EXPERT_CPU_INSTANCE(cross_entropy<T>)                     \
+  EXPERT_CPU_INSTANCE(cross_entropy_sums<T>)                \
+  EXPERT_CPU_INSTANCE(cross_entropy_gradient<T>)            \
   EXPERT_CPU_INSTANCE(dropout_forward<T>)                   \
   EXPERT_CPU_INSTANCE(dropout_backward<T>)                  \
   EXPERT_CPU_INSTANCE(linear_forward<T>)                    \
@@ -54,6 +56,8 @@ namespace expert {
 inline namespace v0 {
 EXPERT_CPU_TEMPLATE void gemm(Cpu&, Trans, std::int64_t, std::int64_t, std::int64_t, float, const float*, std::int64_t,
                               const DenseSource<float>&, float, float*, std::int64_t) noexcept;
+EXPERT_CPU_TEMPLATE void gemm(Cpu&, Trans, std::int64_t, std::int64_t, std::int64_t, float, const bf16*, std::int64_t,
+                              const DenseSource<bf16>&, float, float*, std::int64_t) noexcept;
 EXPERT_CPU_INSTANCES(float)
 EXPERT_CPU_INSTANCES(bf16)
 EXPERT_CPU_VIEW_INSTANCES(MatrixView)

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <limits>
 
 #include "expert/cpu/device.hpp"
 #include "expert/cpu/kernels.hpp"
@@ -148,6 +149,42 @@ void cross_entropy(Cpu& cpu, std::int64_t rows, std::int64_t vocab, T* logits, c
     loss[t] = std::log(sum) + max - label_logit;
     kernels.scale_exp_row(vocab, max, k, row);
     at_label = T(k * kernels.exp_one(label_logit - max) - scale);
+  });
+}
+
+// What a softmax over rows has seen so far, when their numbers come in parts: (rows) each.
+struct SoftmaxState {
+  float *max, *sum, *label_logit;  // sum: of exp(x - max)
+};
+inline void begin_softmax(std::int64_t rows, const SoftmaxState& state) noexcept {
+  std::fill_n(state.max, rows, -std::numeric_limits<float>::infinity());
+  std::fill_n(state.sum, rows, 0.0f);
+}
+// Logits (rows, cols) of the columns [first, first + cols) of a vocabulary enter the state. They may be overwritten.
+template <class T>
+void cross_entropy_sums(Cpu& cpu, std::int64_t rows, std::int64_t cols, T* logits, const std::int32_t* labels,
+                        std::int64_t first, const SoftmaxState& state) noexcept {
+  detail::over_rows(cpu, rows, cols, [&](auto kernels, std::int64_t t) noexcept {
+    T* row = logits + t * cols;
+    if (const std::int64_t at = labels[t] - first; at >= 0 && at < cols)
+      state.label_logit[t] = static_cast<float>(row[at]);
+    const float before = state.max[t], max = std::max(before, kernels.max_row(cols, row));
+    const float sum = kernels.exp_row(cols, max, row);
+    state.sum[t] = state.sum[t] * kernels.exp_one(before - max) + sum;
+    state.max[t] = max;
+  });
+}
+// The same logits, computed again, become `scale` times the gradient of the loss, as cross_entropy leaves it.
+template <class T>
+void cross_entropy_gradient(Cpu& cpu, std::int64_t rows, std::int64_t cols, T* logits, const std::int32_t* labels,
+                            std::int64_t first, float scale, const SoftmaxState& state) noexcept {
+  detail::over_rows(cpu, rows, cols, [&](auto kernels, std::int64_t t) noexcept {
+    T* row = logits + t * cols;
+    const float max = state.max[t], k = scale / state.sum[t];
+    if constexpr (sizeof(T) == sizeof(float)) kernels.exp_row(cols, max, row);
+    kernels.scale_exp_row(cols, max, k, row);
+    if (const std::int64_t at = labels[t] - first; at >= 0 && at < cols)
+      row[at] = T(k * kernels.exp_one(state.label_logit[t] - max) - scale);
   });
 }
 

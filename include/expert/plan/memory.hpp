@@ -113,6 +113,7 @@ struct TrainingPlan {
     loss_rows,
     d_loss_rows,
     logits,
+    softmax_state,
     losses,
     loss_index,
     labels,
@@ -140,6 +141,8 @@ struct TrainingPlan {
     constexpr std::int64_t t = S::t, f = S::f, L = S::L, kept = S::kept_layers;
     constexpr bool dora = S::adapts && E::adapter::is_dora, branch = S::adapts && E::adapter::dropout_product;
     const std::int64_t T = tokens, n = trainable_parameters<E> * f, chunk = std::min(E::loss::chunk_rows, T);
+    constexpr bool recomputed = loss_vocab_rows<typename E::loss> > 0;
+    constexpr std::int64_t vocab_rows = recomputed ? std::min(loss_vocab_rows<typename E::loss>, S::V) : S::V;
     const std::int64_t outputs = dora ? AdapterLayout<E>::layer_outputs * L * f : 0;
     std::array<Region, count> r{};
     const std::int64_t factor_bytes = S::own_parameters ? AdapterLayout<E>::size * f : 0;
@@ -181,7 +184,9 @@ struct TrainingPlan {
     r[final_norm] = {"final norm output", T * S::C * t};
     r[loss_rows] = {"hidden rows that bear loss, one chunk", chunk * S::C * t};
     r[d_loss_rows] = {"their gradient", chunk * S::C * t};
-    r[logits] = {"logits, one chunk", chunk * S::V * t};
+    r[logits] = {"logits, one chunk", chunk * vocab_rows * t};
+    r[softmax_state] = {"softmax sums and gradients of hidden rows (f32), one chunk",
+                        recomputed ? chunk * (3 + S::C) * f : 0};
     r[losses] = {"losses, one chunk", chunk * f};
     r[loss_index] = {"positions that bear loss", T * std::int64_t{sizeof(std::int32_t)}};
     r[labels] = {"labels, one chunk", chunk * std::int64_t{sizeof(std::int32_t)}};

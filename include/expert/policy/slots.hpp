@@ -260,9 +260,11 @@ template <class P>
 concept HasChunkRows = requires { P::chunk_rows; };
 template <class P>
 concept ChunkRowsArePositive = P::chunk_rows > 0;
+template <class P>
+concept VocabRowsArePositive = !requires { P::vocab_rows; } || requires { requires P::vocab_rows > 0; };
 struct loss {
   template <class P>
-  static constexpr bool accepts = HasChunkRows<P> && ChunkRowsArePositive<P>;
+  static constexpr bool accepts = HasChunkRows<P> && ChunkRowsArePositive<P> && VocabRowsArePositive<P>;
   template <class P>
   static void explain() {
     static_assert(holds<HasChunkRows<P>>,
@@ -271,6 +273,8 @@ struct loss {
       static_assert(holds<ChunkRowsArePositive<P>>,
                     "EXPERT-E016: a loss chunk has at least one row. Raise chunk_rows.");
     }
+    static_assert(holds<VocabRowsArePositive<P>>,
+                  "EXPERT-E084: a recomputed loss has at least one logit of a row at once. Raise vocab_rows.");
   }
 };
 
