@@ -25,6 +25,7 @@
 #include "expert/io/sha256.hpp"
 #include "expert/io/training_state.hpp"
 #include "expert/manifest.hpp"
+#include "expert/policy/loss.hpp"
 #include "expert/tokens.hpp"
 #include "expert/trainer.hpp"
 

@@ -19,6 +19,7 @@
 #include "expert/loss.hpp"
 #include "expert/optimizer.hpp"
 #include "expert/plan/memory.hpp"
+#include "expert/policy/loss.hpp"
 #include "expert/weights.hpp"
 
 namespace expert {

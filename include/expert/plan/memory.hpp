@@ -9,6 +9,7 @@
 #include "expert/core/config.hpp"
 #include "expert/core/dtype.hpp"
 #include "expert/plan/parameters.hpp"
+#include "expert/policy/loss.hpp"
 #include "expert/policy/optimizer.hpp"
 #include "expert/policy/quant.hpp"
 #include "expert/policy/rules.hpp"
