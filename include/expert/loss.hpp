@@ -39,7 +39,17 @@ void over_vocabulary(Cpu& cpu, std::int64_t n, const MatrixView& lm_head, const 
   }
 }
 
-// The losses of n rows, and with them d_rows and d_lm_head, without more than vocab_rows logits of a row at once.
+// The losses of n rows, and with them d_rows and d_lm_head.
+template <class T>
+void buffered_loss(Cpu& cpu, std::int64_t n, const MatrixView& lm_head, float scale, const LossBuffers<T>& b,
+                   bool needs_gradient, float* d_lm_head) noexcept {
+  linear_forward(cpu, n, lm_head, b.rows, b.logits);
+  cross_entropy(cpu, n, lm_head.out, b.logits, b.labels, scale, b.losses);
+  if (!needs_gradient) return;
+  linear_backward_input(cpu, n, lm_head, b.logits, false, b.d_rows);
+  if (d_lm_head != nullptr) linear_backward_weight(cpu, n, lm_head.out, lm_head.in, b.logits, b.rows, d_lm_head);
+}
+// The same without more than vocab_rows logits of a row at once.
 template <class T>
 void recomputed_loss(Cpu& cpu, std::int64_t n, const MatrixView& lm_head, float scale, const LossBuffers<T>& b,
                      bool needs_gradient, float* d_lm_head) noexcept {
@@ -75,7 +85,7 @@ double loss_forward_backward(Cpu& cpu, std::int64_t tokens, const MatrixView& lm
                              const std::int32_t* labels, float scale, const LossBuffers<T>& b, T* d_hidden,
                              float* d_lm_head) noexcept {
   const PhaseScope scope(cpu, Phase::head);
-  const std::int64_t width = lm_head.in, vocab = lm_head.out;
+  const std::int64_t width = lm_head.in;
   std::int64_t count = 0;
   for (std::int64_t t = 0; t < tokens; ++t)
     if (labels[t] != ignore_index) b.index[count++] = static_cast<std::int32_t>(t);
@@ -90,18 +100,12 @@ double loss_forward_backward(Cpu& cpu, std::int64_t tokens, const MatrixView& lm
       b.labels[i] = labels[index[i]];
       std::copy_n(hidden + index[i] * width, width, b.rows + i * width);
     }
-    if (b.vocab_rows > 0) {
+    if (b.vocab_rows > 0)
       detail::recomputed_loss(cpu, n, lm_head, scale, b, d_hidden != nullptr, d_lm_head);
-    } else {
-      linear_forward(cpu, n, lm_head, b.rows, b.logits);
-      cross_entropy(cpu, n, vocab, b.logits, b.labels, scale, b.losses);
-    }
+    else
+      detail::buffered_loss(cpu, n, lm_head, scale, b, d_hidden != nullptr, d_lm_head);
     for (std::int64_t i = 0; i < n; ++i) sum += double{b.losses[i]};
     if (d_hidden == nullptr) continue;
-    if (b.vocab_rows == 0) {
-      linear_backward_input(cpu, n, lm_head, b.logits, false, b.d_rows);
-      if (d_lm_head != nullptr) linear_backward_weight(cpu, n, vocab, width, b.logits, b.rows, d_lm_head);
-    }
     for (std::int64_t i = 0; i < n; ++i) std::copy_n(b.d_rows + i * width, width, d_hidden + index[i] * width);
   }
   return sum;

@@ -33,10 +33,9 @@ inline bool gemv_applies(std::int64_t rows, const PackedMatrix& w) {
   return rows <= gemv_rows && w.whole_blocks() && gemv_rows * (w.in + 8) <= gemm_workspace_floats;
 }
 
-// store(j, cols, sums) for every piece of columns [j, j + cols) of x W^T; sums: rows of gemv_piece.
-template <PackedFormat F, class T, class Store>
-void packed_gemv(Cpu& cpu, std::int64_t rows, const PackedMatrix& w, const T* x, std::int64_t ldx,
-                 Store&& put) noexcept {
+// put(j, cols, sums) for every piece of columns [j, j + cols) of x W^T; sums: rows of gemv_piece.
+template <PackedFormat F, class T, class Put>
+void packed_gemv(Cpu& cpu, std::int64_t rows, const PackedMatrix& w, const T* x, std::int64_t ldx, Put&& put) noexcept {
   // Every thread takes a run of pieces and widens x for itself.
   const std::int64_t pieces = (w.out + gemv_piece - 1) / gemv_piece,
                      hands = std::min<std::int64_t>(cpu.pool->size(), pieces);

@@ -55,8 +55,8 @@ class GrammarConstraint {
   }
   // At most `limit` tokens that must come next, in their order.
   std::vector<std::int32_t> forced(std::size_t prompt, std::int64_t limit) {
-    const Text& text = texts_[prompt];
-    if (!text.closing) return texts_[prompt].matcher.forced_tokens(limit);
+    Text& text = texts_[prompt];
+    if (!text.closing) return text.matcher.forced_tokens(limit);
     std::vector<std::int32_t> tokens = tokens_of(*text.masks, text.end);
     if (std::cmp_greater(tokens.size(), limit)) tokens.resize(static_cast<std::size_t>(limit));
     return tokens;

@@ -15,7 +15,7 @@ inline namespace v0 {
 class ShortestEnds {
  public:
   explicit ShortestEnds(const GrammarAutomaton& automaton)
-      : automaton_(automaton), bytes_(size(automaton.states()), unknown), calls_(size(automaton.states()), nullptr) {
+      : automaton_(automaton), bytes_(index(automaton.states()), unknown), calls_(index(automaton.states()), nullptr) {
     for (bool changed = true; changed;) {  // from the last state: rules are numbered from their beginnings
       changed = false;
       for (std::int32_t state = automaton.states(); state-- > 0;) changed |= relax(state);
@@ -23,7 +23,7 @@ class ShortestEnds {
   }
 
   // To the end of the state's rule.
-  std::int64_t bytes(std::int32_t state) const { return bytes_[size(state)]; }
+  std::int64_t bytes(std::int32_t state) const { return bytes_[index(state)]; }
   // Adds them to `out`. Where several are as short, letters and digits come before signs.
   void append(std::int32_t state, std::string& out) const {
     std::vector<std::int32_t> open{state};
@@ -31,7 +31,7 @@ class ShortestEnds {
       const std::int32_t here = open.back();
       if (bytes(here) == 0) {
         open.pop_back();
-      } else if (const GrammarAutomaton::Call* call = calls_[size(here)]) {
+      } else if (const GrammarAutomaton::Call* call = calls_[index(here)]) {
         open.back() = call->back;
         open.push_back(automaton_.start(call->rule));
       } else {
@@ -44,25 +44,25 @@ class ShortestEnds {
 
  private:
   static constexpr std::int64_t unknown = std::numeric_limits<std::int32_t>::max();
-  static std::size_t size(std::int32_t i) { return static_cast<std::size_t>(i); }
+  static std::size_t index(std::int32_t i) { return static_cast<std::size_t>(i); }
 
   // A call is noted only where it makes a state's end nearer, so what is followed never turns in a circle.
   bool relax(std::int32_t state) {
-    std::int64_t& best = bytes_[size(state)];
+    std::int64_t& best = bytes_[index(state)];
     const std::int64_t before = best;
     if (automaton_.ends(state)) best = 0;
     for (unsigned byte = 0; byte < 256 && best > 1; ++byte) {
       const std::int32_t to = automaton_.next(state, static_cast<std::uint8_t>(byte));
       if (to == GrammarAutomaton::dead || bytes(to) + 1 >= best) continue;
       best = bytes(to) + 1;
-      calls_[size(state)] = nullptr;
+      calls_[index(state)] = nullptr;
     }
     const auto [begin, end] = automaton_.calls(state);
     for (const auto* call = begin; call != end; ++call) {
       const std::int64_t through = bytes(automaton_.start(call->rule)) + bytes(call->back);
       if (through >= best) continue;
       best = through;
-      calls_[size(state)] = call;
+      calls_[index(state)] = call;
     }
     return best != before;
   }

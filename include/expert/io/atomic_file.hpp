@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <cstddef>
 #include <cstdio>
@@ -13,7 +12,6 @@
 #include <utility>
 
 #include "expert/core/error.hpp"
-#include "expert/core/join.hpp"
 #include "expert/io/files.hpp"
 
 namespace expert {
@@ -27,11 +25,8 @@ class AtomicFile {
     if (path_.find('\0') != path_.npos || file_name_of(path_).empty())
       throw Error(file_unwritable,
                   {.file = expert::quoted(path_), .where = {}, .expected = "the name of a file", .got = {}, .fix = {}});
-    for (int attempt = 0; fd_ < 0; ++attempt) {  // a crashed process may have left a name behind
-      temporary_ = path_in(parent_of(path_), joined({".", file_name_of(path_), ".", ::getpid(), ".", attempt, ".tmp"}));
-      fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-      if (fd_ < 0 && (errno != EEXIST || attempt == 1000)) fail();
-    }
+    fd_ = create_temporary(parent_of(path_), file_name_of(path_), O_WRONLY, 0666, temporary_);
+    if (fd_ < 0) fail();
   }
   AtomicFile(const AtomicFile&) = delete;
   AtomicFile& operator=(const AtomicFile&) = delete;
@@ -42,12 +37,7 @@ class AtomicFile {
   }
 
   void write(std::span<const std::byte> bytes) {
-    while (!bytes.empty()) {
-      const ssize_t n = ::write(fd_, bytes.data(), std::min(bytes.size(), std::size_t{1} << 30));
-      if (n < 0 && errno == EINTR) continue;
-      if (n < 0) fail();
-      bytes = bytes.subspan(static_cast<std::size_t>(n));
-    }
+    if (!write_all(fd_, bytes)) fail();
   }
   void write(std::string_view text) { write(std::as_bytes(std::span(text))); }
 

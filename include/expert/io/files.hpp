@@ -2,14 +2,20 @@
 // take to compile; a std::filesystem::path converts to the strings that are wanted here by itself.
 #pragma once
 #include <dirent.h>
+#include <fcntl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <cstddef>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "expert/core/error.hpp"
+#include "expert/core/join.hpp"
 #include "expert/core/sort.hpp"
 #include "expert/json/read_file.hpp"
 
@@ -37,6 +43,27 @@ inline std::string_view extension_of(std::string_view path) {
   const std::string_view name = file_name_of(path);
   const std::size_t dot = name.rfind('.');
   return dot == name.npos || dot == 0 ? std::string_view() : name.substr(dot);
+}
+
+// A new file in `directory` under a name that nobody has, which `path` is set to; -1 with errno where there can be
+// none. A crashed process may have left names behind.
+inline int create_temporary(const std::string& directory, std::string_view stem, int access, mode_t mode,
+                            std::string& path) {
+  for (int attempt = 0;; ++attempt) {
+    path = path_in(directory, joined({".", stem, ".", ::getpid(), ".", attempt, ".tmp"}));
+    const int fd = ::open(path.c_str(), access | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+    if (fd >= 0 || errno != EEXIST || attempt == 1000) return fd;
+  }
+}
+// False with errno where not all could be written.
+inline bool write_all(int fd, std::span<const std::byte> bytes) {
+  while (!bytes.empty()) {
+    const ssize_t n = ::write(fd, bytes.data(), std::min(bytes.size(), std::size_t{1} << 30));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return false;
+    bytes = bytes.subspan(static_cast<std::size_t>(n));
+  }
+  return true;
 }
 
 inline bool path_exists(const std::string& path) {

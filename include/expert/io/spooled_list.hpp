@@ -14,7 +14,6 @@
 #include <vector>
 
 #include "expert/core/error.hpp"
-#include "expert/core/join.hpp"
 #include "expert/io/files.hpp"
 
 namespace expert {
@@ -31,11 +30,8 @@ class SpooledList {
   // In a file of `directory`. Throws E203, here and while it is filled.
   explicit SpooledList(std::string directory) : directory_(std::move(directory)) {
     std::string path;
-    for (int attempt = 0; fd_ < 0; ++attempt) {
-      path = path_in(directory_, joined({".spool.", ::getpid(), ".", attempt, ".tmp"}));
-      fd_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-      if (fd_ < 0 && (errno != EEXIST || attempt == 1000)) fail();
-    }
+    fd_ = create_temporary(directory_, "spool", O_RDWR, 0600, path);
+    if (fd_ < 0) fail();
     ::unlink(path.c_str());
   }
   // A list in a file is copied when it is finished; both read the one file.
@@ -79,13 +75,7 @@ class SpooledList {
 
  private:
   void flush() {
-    std::span<const std::byte> bytes = std::as_bytes(std::span(values_));
-    while (!bytes.empty()) {
-      const ssize_t n = ::write(fd_, bytes.data(), bytes.size());
-      if (n < 0 && errno == EINTR) continue;
-      if (n < 0) fail();
-      bytes = bytes.subspan(static_cast<std::size_t>(n));
-    }
+    if (!write_all(fd_, std::as_bytes(std::span(values_)))) fail();
     values_.clear();
   }
   void map() {
