@@ -140,7 +140,8 @@ struct Shape {
 };
 // One number, narrower than a block, NF4 blocks that begin inside rows, tails of strips and of blocks, several blocks
 // of gemm.
-inline constexpr Shape shapes[] = {{1, 1}, {5, 33}, {17, 70}, {33, 96}, {64, 64}, {48, 288}, {515, 160}, {70, 1096}};
+inline constexpr Shape shapes[] = {{1, 1},   {5, 33},   {17, 70},   {33, 96},  {18, 48},
+                                   {64, 64}, {48, 288}, {515, 160}, {70, 1096}};
 
 template <class T>
 bool same_bits(const std::vector<T>& a, const std::vector<T>& b) {

@@ -226,8 +226,7 @@ class PairProducts {
   // Tiles of `b` for n of k, or of its n columns where it is transposed.
   void pack(const DenseSource<bf16>& b, std::int64_t n, std::uint32_t* to) const noexcept {
     const std::int64_t columns = b.transposed ? n : head_dim_, depth = b.transposed ? head_dim_ : n;
-    for (std::int64_t j = 0; j < columns; j += 16)
-      K::pack_pairs(b.from_column(j), 0, columns - j, 0, depth, to + j * ((depth + 31) / 32) * 16);
+    K::pack_panel(b, 0, columns, 0, depth, to, (depth + 31) / 32 * 256);
   }
   const std::uint32_t* kept(const bf16* from, std::int64_t stride, std::int64_t n, bool transposed) noexcept {
     const auto tiles = [&](std::int64_t i) noexcept { return kept_tiles_ + i * tile_floats(head_dim_); };

@@ -31,7 +31,7 @@ inline constexpr std::int64_t gemv_piece = 64;  // columns of one call
 
 // Products of bf16 in pairs of k (pair_kernels.inc): how much of A, B and C is at work at once. In numbers of k or of
 // floats' worth of bytes.
-inline constexpr std::int64_t pair_slice = 256;              // k of A whose tiles stay in the first-level cache
+inline constexpr std::int64_t pair_slice = 512;              // k of A whose tiles stay in the first-level cache
 inline constexpr std::int64_t pair_depth = 3072;             // k of B in the second-level cache
 inline constexpr std::int64_t pair_panel_columns = 576;      // columns of B there
 inline constexpr std::int64_t pair_panel_floats = 393'216;   // 1.5 MiB of it

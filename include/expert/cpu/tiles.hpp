@@ -34,6 +34,10 @@ class EmulatedTiles {
     for (int r = 0; r < 16; ++r) __builtin_memcpy(tiles_[T] + 16 * r, from + stride * r, 64);
   }
   template <int T>
+  void load_passing(const std::uint32_t* from, std::int64_t stride) noexcept {
+    load<T>(from, stride);
+  }
+  template <int T>
   void store(float* to, std::int64_t stride) const noexcept {
     for (int r = 0; r < 16; ++r) __builtin_memcpy(to + stride * r, tiles_[T] + 16 * r, 64);
   }
@@ -81,6 +85,11 @@ class HardwareTiles {
   template <int T>
   void load(const std::uint32_t* from, std::int64_t stride) const noexcept {
     __asm__ volatile("tileloadd (%0,%1,1), %%tmm%c2" : : "r"(from), "r"(4 * stride), "i"(T) : "memory");
+  }
+  // The same with a hint that first-level cache is better kept for others.
+  template <int T>
+  void load_passing(const std::uint32_t* from, std::int64_t stride) const noexcept {
+    __asm__ volatile("tileloaddt1 (%0,%1,1), %%tmm%c2" : : "r"(from), "r"(4 * stride), "i"(T) : "memory");
   }
   template <int T>
   void store(float* to, std::int64_t stride) const noexcept {
@@ -132,11 +141,11 @@ class TileProduct {
     const std::int64_t stride = a_at.stride, next = a_at.next,
                        to_low = a_at.low;  // in registers: the loads clobber memory
     for (std::int64_t k = 0; k < depth; ++k, a += next) {
-      tiles_.template load<6>(first + k * tile, 16);
+      tiles_.template load_passing<6>(first + k * tile, 16);
       tiles_.template load<4>(a, stride);
       tiles_.template multiply<0, 4, 6>();
       if constexpr (second_strip) {
-        tiles_.template load<7>(second + k * tile, 16);
+        tiles_.template load_passing<7>(second + k * tile, 16);
         tiles_.template multiply<1, 4, 7>();
       }
       if constexpr (low_rows) {
