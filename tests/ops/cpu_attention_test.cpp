@@ -191,6 +191,11 @@ TEMPLATE_TEST_CASE("attention equals the f64 equations for packed documents, eve
     check<TestType>({.heads = 2, .kv_heads = 1, .head_dim = 300, .keys_count = 30, .keys = documents({20, 10})}, isa);
     check<TestType>({.heads = 1, .kv_heads = 1, .head_dim = 512, .keys_count = 135, .keys = documents({135})}, isa);
     check<TestType>({.heads = 130, .kv_heads = 1, .head_dim = 8, .keys_count = 9, .keys = documents({4, 5})}, isa);
+    // Longer than a stripe of keys, across the border of two, and with a prefix in another one.
+    check<TestType>({.heads = 2, .kv_heads = 1, .head_dim = 8, .keys_count = 1300, .keys = documents({200, 500, 600})},
+                    isa);
+    check<TestType>({.heads = 3, .kv_heads = 1, .head_dim = 8, .keys_count = 750, .keys = documents({300, 400}, 50)},
+                    isa);
   }
 }
 
@@ -348,7 +353,7 @@ TEMPLATE_TEST_CASE("a document has the same output bits alone, packed behind ano
 TEST_CASE("the widest head fits the workspace of a thread", "[attention]") {
   const auto fits = []<class Products>(std::type_identity<Products>) {
     for (std::int64_t head_dim = 1; head_dim <= max_head_dim; ++head_dim)
-      REQUIRE(detail::AttentionScratch<Products>(nullptr, head_dim).floats + Products::kept_floats(head_dim) <=
+      REQUIRE(detail::AttentionScratch<Products>(nullptr, head_dim, true).floats + Products::kept_floats(head_dim) <=
               workspace_floats_per_thread);
   };
   for (const Isa isa : all_usable_isas()) {
