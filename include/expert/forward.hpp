@@ -1,6 +1,7 @@
 // 4. Token ids, positions and key ranges, with the model's weights and an adapter -> hidden rows after the final norm.
 // One layer is one function for training and for generation: only the buffers differ.
 #pragma once
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstdint>
@@ -233,6 +234,12 @@ void refresh_dora(Cpu& cpu, const ModelView<E>& model, const float* parameters, 
           const auto at = L::at(layer, p);
           const std::int64_t o = L::output_offset(layer, p);
           float* a_a = product + w.out * r;
+          const float* factor_b = parameters + at.b;
+          if (std::all_of(factor_b, factor_b + w.out * r, [](float x) { return x == 0; })) {  // as it begins
+            reference::dora_scale(w.out, 0, 0, weight_square + o, product, a_a, factor_b, parameters + at.magnitude,
+                                  norm + o, scale + o);
+            continue;
+          }
           weight_times_rows(cpu, w, r, parameters + at.a, product);
           gemm(cpu, Trans::no, Trans::yes, r, r, w.in, 1.0f, parameters + at.a, w.in, parameters + at.a, w.in, 0.0f,
                a_a, r);

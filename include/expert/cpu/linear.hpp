@@ -157,12 +157,10 @@ template <class View>
 void weight_row_squares(Cpu& cpu, const View& w, float* square) noexcept {
   detail::over_weight_rows(
       cpu, w, [&](std::int64_t first, std::int64_t count, const auto* rows, std::int64_t stride, int) noexcept {
-        for (std::int64_t i = 0; i < count; ++i) {
-          double sum = 0;
-          for (std::int64_t j = 0; j < w.in; ++j)
-            sum += double{float(rows[i * stride + j])} * double{float(rows[i * stride + j])};
-          square[first + i] = static_cast<float>(sum);
-        }
+        with_kernels(cpu.isa, [&](auto kernels) noexcept {
+          for (std::int64_t i = 0; i < count; ++i)
+            square[first + i] = static_cast<float>(kernels.square_row(w.in, rows + i * stride));
+        });
       });
 }
 
