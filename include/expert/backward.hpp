@@ -22,16 +22,10 @@ struct BackwardBuffers {
 namespace detail {
 
 template <class T, class View>
-void base_backward(Cpu& cpu, std::int64_t rows, const View& w, const T* d_y, bool accumulate, T* d_x) noexcept {
+void base_backward(Cpu& cpu, std::int64_t rows, const View& w, const T* d_y, bool accumulate, T* d_x,
+                   const LowRankTerm<T>* term = nullptr) noexcept {
   const PhaseScope scope(cpu, Phase::base_backward);
-  linear_backward_input(cpu, rows, w, d_y, accumulate, d_x);
-}
-// d_x (rows, in) = d_rank A, added to it where accumulate is set.
-template <class T>
-void low_rank_input(Cpu& cpu, std::int64_t rows, std::int64_t in, std::int64_t r, const T* d_rank, const T* a,
-                    bool accumulate, T* d_x) noexcept {
-  const PhaseScope scope(cpu, Phase::low_rank_backward);
-  low_rank_backward_input(cpu, rows, in, r, d_rank, a, accumulate, d_x);
+  linear_backward_input(cpu, rows, w, d_y, accumulate, d_x, term);
 }
 
 // From d_y (T, out), which is overwritten: gradients of the projection's own tensors, and d_x (T, in) += or = its
@@ -72,11 +66,8 @@ void project_backward(Cpu& cpu, const ForwardContext<E>& context, std::int64_t l
                           back.d_rank, back.gradients + at.a, back.gradients + at.b);
       }
       if (d_x == nullptr) return;
-      if (!dropped) {
-        base_backward(cpu, n, w, d_z, accumulate, d_x);
-        low_rank_input(cpu, n, w.in, r, back.d_rank, adapter.values + at.a, true, d_x);
-        return;
-      }
+      const LowRankTerm<T> term{back.d_rank, adapter.values + at.a, true, r, 1.0f};  // d_rank A
+      if (!dropped) return base_backward(cpu, n, w, d_z, accumulate, d_x, &term);
       T* d_dropped = context.dropped;  // its forward value is no longer needed
       if constexpr (E::adapter::dropout_product) {
         // d_x = d_rest + mask * (d_dropped - d_rest), since rest = x - dropped
@@ -84,11 +75,11 @@ void project_backward(Cpu& cpu, const ForwardContext<E>& context, std::int64_t l
         parallel_pieces(cpu, n * w.out, std::int64_t{1} << 14, [&](std::int64_t first, std::int64_t count) {
           for (std::int64_t i = first; i < first + count; ++i) d_y[i] = T(float(d_z[i]) - float(d_y[i]));
         });
-        base_backward(cpu, n, w, d_y, false, d_dropped);
-        low_rank_input(cpu, n, w.in, r, back.d_rank, adapter.values + at.a, true, d_dropped);
+        base_backward(cpu, n, w, d_y, false, d_dropped, &term);
       } else {
         base_backward(cpu, n, w, d_y, accumulate, d_x);
-        low_rank_input(cpu, n, w.in, r, back.d_rank, adapter.values + at.a, false, d_dropped);
+        const PhaseScope scope(cpu, Phase::low_rank_backward);
+        low_rank_backward_input(cpu, n, w.in, r, back.d_rank, adapter.values + at.a, d_dropped);
       }
       dropout_backward(cpu, n, w.in, mask, d_dropped, d_x);
       return;

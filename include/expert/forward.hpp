@@ -91,9 +91,10 @@ DropoutMask dropout_mask(const AdapterView<E>& adapter, const TokenView& tokens,
 }
 
 template <class T, class View>
-void base_forward(Cpu& cpu, std::int64_t rows, const View& w, const T* x, T* y) noexcept {
+void base_forward(Cpu& cpu, std::int64_t rows, const View& w, const T* x, T* y,
+                  const LowRankTerm<T>* term = nullptr) noexcept {
   const PhaseScope scope(cpu, Phase::base_forward);
-  linear_forward(cpu, rows, w, x, y);
+  linear_forward(cpu, rows, w, x, y, term);
 }
 
 // y (T, out) = x W^T + s (x A^T) B^T, before DoRA's column scale. With DoRA's dropout product
@@ -126,12 +127,13 @@ void project_forward(Cpu& cpu, const ForwardContext<E>& context, std::int64_t la
       } else if constexpr (E::adapter::dropout_product) {
         product = b.branch[index_of(p)];
       }
-      base_forward(cpu, n, w, base_input, product);
+      T* rank_rows = b.rank_rows[index_of(p)];
       {
         const PhaseScope scope(cpu, Phase::low_rank_forward);
-        low_rank_forward(cpu, n, w.out, w.in, E::adapter::r, scaling, input, adapter.values + at.a,
-                         adapter.values + at.b, adapter.b_by_rank, b.rank_rows[index_of(p)], product);
+        low_rank_rows(cpu, n, w.in, E::adapter::r, input, adapter.values + at.a, adapter.b_by_rank, rank_rows);
       }
+      const LowRankTerm<T> term{rank_rows, adapter.values + at.b, adapter.b_by_rank, E::adapter::r, scaling};
+      base_forward(cpu, n, w, base_input, product, &term);
       if constexpr (E::adapter::dropout_product) {
         const float* c = adapter.scale + AdapterLayout<E>::output_offset(layer, p);
         if (adapter.dropout > 0) {

@@ -70,3 +70,67 @@ TEST_CASE("a packed matrix unpacks to its numbers, and its row products are thos
       }
   }
 }
+
+namespace {
+
+// Largest error of y = x W^T + term and of d_x = d_y W + term, in units of a bound: the roundings of f32 sums, one to
+// bf16 of the weights and of the scaled factor, one of the product and one with the term.
+template <class View>
+double term_error(Cpu& cpu, const View& w, const std::vector<float>& numbers, bool backward, std::int64_t rows,
+                  std::int64_t r, bool by_rank, float scale) {
+  const std::int64_t k = backward ? w.out : w.in, n = backward ? w.in : w.out;
+  const auto x = random_values<bf16>(rows * k, 1), left = random_values<bf16>(rows * r, 2),
+             factor = random_values<bf16>(n * r, 3);
+  std::vector<bf16> y(index(rows * n));
+  const LowRankTerm<bf16> term{left.data(), factor.data(), by_rank, r, scale};
+  if (backward)
+    linear_backward_input(cpu, rows, w, x.data(), false, y.data(), &term);
+  else
+    linear_forward(cpu, rows, w, x.data(), y.data(), &term);
+  double worst = 0;
+  for (std::int64_t i = 0; i < rows; ++i)
+    for (std::int64_t j = 0; j < n; ++j) {
+      double sum = 0, added = 0, magnitude = 0, added_magnitude = 0;
+      const auto count = [](double product, double& to, double& size) { to += product, size += std::abs(product); };
+      for (std::int64_t p = 0; p < k; ++p)
+        count(double{x[index(i * k + p)]} * double{numbers[index(backward ? p * n + j : j * k + p)]}, sum, magnitude);
+      for (std::int64_t p = 0; p < r; ++p)
+        count(double{scale} * double{left[index(i * r + p)]} * double{factor[index(by_rank ? p * n + j : j * r + p)]},
+              added, added_magnitude);
+      const double bound = (static_cast<double>(k + r + 8) * 0x1p-24 + 0x1p-8) * (magnitude + added_magnitude) +
+                           0x1.02p-8 * (std::abs(sum) + std::abs(sum + added)) + 1e-30;
+      const double error = std::abs(double{y[index(i * n + j)]} - sum - added) / bound;
+      if (!(error <= worst)) worst = error;
+    }
+  return worst;
+}
+
+}  // namespace
+
+TEST_CASE("a low-rank term is part of the product, for few rows and many, in each storage", "[linear]") {
+  for (const Isa isa : all_usable_isas()) {
+    CpuDevice device(2, isa);
+    Cpu cpu = device.cpu();
+    for (const Shape& shape : {Shape{5, 33}, {33, 96}, {70, 1096}})
+      for (const std::int64_t rows : {3, 40})
+        for (const std::int64_t r : {1, 12, 130}) {
+          if (isa == Isa::AmxEmulated && shape.in > 100 && r > 12) continue;  // it is slow
+          const bool by_rank = (rows + r) % 2 == 0;
+          const float scale = r == 12 ? 2.0f : 1.3f;
+          INFO(name_of(isa) << " " << shape.out << " x " << shape.in << ", " << rows << " rows, r " << r);
+          for (const PackedFormat format : formats) {
+            const Sample s = sample(cpu, format, shape.out, shape.in);
+            with_format(format, [&](auto f) {
+              const PackedView<f()> view{s.packed, shape.out, shape.in};
+              CHECK(term_error(cpu, view, s.dense, false, rows, r, by_rank, scale) <= 1);
+              CHECK(term_error(cpu, view, s.dense, true, rows, r, by_rank, scale) <= 1);
+            });
+          }
+          const auto w = random_values<bf16>(shape.out * shape.in, 7);
+          const std::vector<float> numbers(w.begin(), w.end());
+          const MatrixView plain{.data = w.data(), .out = shape.out, .in = shape.in, .storage = Storage::bf16};
+          CHECK(term_error(cpu, plain, numbers, false, rows, r, by_rank, scale) <= 1);
+          CHECK(term_error(cpu, plain, numbers, true, rows, r, by_rank, scale) <= 1);
+        }
+  }
+}

@@ -38,7 +38,7 @@
   EXPERT_CPU_INSTANCE(linear_forward<T>)                    \
   EXPERT_CPU_INSTANCE(linear_backward_input<T>)             \
   EXPERT_CPU_INSTANCE(linear_backward_weight<T>)            \
-  EXPERT_CPU_INSTANCE(low_rank_forward<T>)                  \
+  EXPERT_CPU_INSTANCE(low_rank_rows<T>)                     \
   EXPERT_CPU_INSTANCE(low_rank_backward<T>)                 \
   EXPERT_CPU_INSTANCE(low_rank_backward_input<T>)           \
   EXPERT_CPU_PACKED_INSTANCES(T, PackedFormat::nf4)         \
@@ -55,9 +55,11 @@
 namespace expert {
 inline namespace v0 {
 EXPERT_CPU_TEMPLATE void gemm(Cpu&, Trans, std::int64_t, std::int64_t, std::int64_t, float, const float*, std::int64_t,
-                              const DenseSource<float>&, float, float*, std::int64_t) noexcept;
+                              const DenseSource<float>&, float, float*, std::int64_t,
+                              const AddedProduct<float>*) noexcept;
 EXPERT_CPU_TEMPLATE void gemm(Cpu&, Trans, std::int64_t, std::int64_t, std::int64_t, float, const bf16*, std::int64_t,
-                              const DenseSource<bf16>&, float, float*, std::int64_t) noexcept;
+                              const DenseSource<bf16>&, float, float*, std::int64_t,
+                              const AddedProduct<bf16>*) noexcept;
 EXPERT_CPU_INSTANCES(float)
 EXPERT_CPU_INSTANCES(bf16)
 EXPERT_CPU_VIEW_INSTANCES(MatrixView)

@@ -2,6 +2,7 @@
 #pragma once
 #include <algorithm>
 #include <cstdint>
+#include <type_traits>
 
 #include "expert/core/config.hpp"
 #include "expert/cpu/gemm.hpp"
@@ -40,34 +41,80 @@ void with_numbers(const MatrixView& w, F&& f) noexcept {
 
 }  // namespace detail
 
-// y (rows, out) = x W^T
+// The low-rank term of a product: scale * rows (rows, r) . factor^T for factor (n, r), or . factor for one that lies by
+// rank, (r, n).
 template <class T>
-void linear_forward(Cpu& cpu, std::int64_t rows, const MatrixView& w, const T* x, T* y) noexcept {
-  detail::with_numbers<T>(w, [&](const auto* weight) noexcept {
-    if constexpr (std::is_same_v<T, bf16>)
-      if (rows <= gemv_rows && w.in <= gemm_workspace_floats / 9)
-        return dense_gemv(cpu, rows, w.out, w.in, weight, x, y);
-    gemm(cpu, Trans::no, Trans::yes, rows, w.out, w.in, 1.0f, x, w.in, weight, w.in, 0.0f, y, w.out);
-  });
+struct LowRankTerm {
+  const T* rows;
+  const T* factor;
+  bool by_rank;
+  std::int64_t r;
+  float scale;
+};
+
+namespace detail {
+
+// Few rows of bf16 meet the numbers of a matrix as they are unpacked or widened, in vectors.
+template <class T>
+bool few_rows(std::int64_t rows, std::int64_t in) noexcept {
+  return std::is_same_v<T, bf16> && rows <= gemv_rows && in <= gemm_workspace_floats / 9;
 }
-template <class T, PackedFormat P>
-void linear_forward(Cpu& cpu, std::int64_t rows, const PackedView<P>& w, const T* x, T* y) noexcept {
-  packed_forward<P>(cpu, rows, w.packed, x, w.in, y, w.out);
+template <class T>
+AddedProduct<T> added_product(const LowRankTerm<T>& term, std::int64_t n) noexcept {
+  return {term.rows, term.r, {term.factor, term.by_rank ? n : term.r, !term.by_rank}, term.r, term.scale};
+}
+// y (rows, n) += the term, where it could not be part of the product.
+template <class T>
+void add_low_rank(Cpu& cpu, std::int64_t rows, std::int64_t n, const LowRankTerm<T>& term, T* y) noexcept {
+  if (term.by_rank && rows <= gemv_rows) return add_ranks(cpu, rows, n, term.r, term.scale, term.rows, term.factor, y);
+  const AddedProduct<T> added = added_product(term, n);
+  gemm(cpu, Trans::no, rows, n, added.k, added.scale, added.left, added.ld, added.right, 1.0f, y, n);
 }
 
-// d_x (rows, in) = d_y W, added to d_x where accumulate is set.
+}  // namespace detail
+
+// y (rows, out) = x W^T (+ term, unless null)
 template <class T>
-void linear_backward_input(Cpu& cpu, std::int64_t rows, const MatrixView& w, const T* d_y, bool accumulate,
-                           T* d_x) noexcept {
+void linear_forward(Cpu& cpu, std::int64_t rows, const MatrixView& w, const T* x, T* y,
+                    const LowRankTerm<T>* term = nullptr) noexcept {
+  const AddedProduct<T> added = term != nullptr ? detail::added_product(*term, w.out) : AddedProduct<T>{};
   detail::with_numbers<T>(w, [&](const auto* weight) noexcept {
-    gemm(cpu, Trans::no, Trans::no, rows, w.in, w.out, 1.0f, d_y, w.out, weight, w.in, accumulate ? 1.0f : 0.0f, d_x,
-         w.in);
+    if constexpr (std::is_same_v<T, bf16>)
+      if (detail::few_rows<T>(rows, w.in)) {
+        dense_gemv(cpu, rows, w.out, w.in, weight, x, y);
+        if (term != nullptr) detail::add_low_rank(cpu, rows, w.out, *term, y);
+        return;
+      }
+    gemm(cpu, Trans::no, rows, w.out, w.in, 1.0f, x, w.in,
+         DenseSource<std::remove_cvref_t<decltype(*weight)>>{weight, w.in, true}, 0.0f, y, w.out,
+         term != nullptr ? &added : nullptr);
   });
 }
 template <class T, PackedFormat P>
-void linear_backward_input(Cpu& cpu, std::int64_t rows, const PackedView<P>& w, const T* d_y, bool accumulate,
-                           T* d_x) noexcept {
-  packed_backward_input<P>(cpu, rows, w.packed, d_y, w.out, accumulate, d_x, w.in);
+void linear_forward(Cpu& cpu, std::int64_t rows, const PackedView<P>& w, const T* x, T* y,
+                    const LowRankTerm<T>* term = nullptr) noexcept {
+  const bool few = detail::gemv_applies(rows, w.packed);
+  const AddedProduct<T> added = term != nullptr ? detail::added_product(*term, w.out) : AddedProduct<T>{};
+  packed_forward<P>(cpu, rows, w.packed, x, w.in, y, w.out, term != nullptr && !few ? &added : nullptr);
+  if (term != nullptr && few) detail::add_low_rank(cpu, rows, w.out, *term, y);
+}
+
+// d_x (rows, in) = d_y W (+ term, unless null), added to d_x where accumulate is set.
+template <class T>
+void linear_backward_input(Cpu& cpu, std::int64_t rows, const MatrixView& w, const T* d_y, bool accumulate, T* d_x,
+                           const LowRankTerm<T>* term = nullptr) noexcept {
+  const AddedProduct<T> added = term != nullptr ? detail::added_product(*term, w.in) : AddedProduct<T>{};
+  detail::with_numbers<T>(w, [&](const auto* weight) noexcept {
+    gemm(cpu, Trans::no, rows, w.in, w.out, 1.0f, d_y, w.out,
+         DenseSource<std::remove_cvref_t<decltype(*weight)>>{weight, w.in, false}, accumulate ? 1.0f : 0.0f, d_x, w.in,
+         term != nullptr ? &added : nullptr);
+  });
+}
+template <class T, PackedFormat P>
+void linear_backward_input(Cpu& cpu, std::int64_t rows, const PackedView<P>& w, const T* d_y, bool accumulate, T* d_x,
+                           const LowRankTerm<T>* term = nullptr) noexcept {
+  const AddedProduct<T> added = term != nullptr ? detail::added_product(*term, w.in) : AddedProduct<T>{};
+  packed_backward_input<P>(cpu, rows, w.packed, d_y, w.out, accumulate, d_x, w.in, term != nullptr ? &added : nullptr);
 }
 
 // d_w (out, in) += d_y^T x
@@ -77,19 +124,13 @@ void linear_backward_weight(Cpu& cpu, std::int64_t rows, std::int64_t out, std::
   gemm(cpu, Trans::yes, Trans::no, out, in, rows, 1.0f, d_y, out, x, in, 1.0f, d_w, in);
 }
 
-// rank_rows (rows, r) = x A^T;  y += s rank_rows B^T. b: (out, r), or (r, out) where `by_rank` is set. Few rows of bf16
-// by rank are computed as linear_forward computes few rows.
+// rank_rows (rows, r) = x A^T. `by_rank`: few rows of bf16 as linear_forward computes few rows.
 template <class T>
-void low_rank_forward(Cpu& cpu, std::int64_t rows, std::int64_t out, std::int64_t in, std::int64_t r, float s,
-                      const T* x, const T* a, const T* b, bool by_rank, T* rank_rows, T* y) noexcept {
+void low_rank_rows(Cpu& cpu, std::int64_t rows, std::int64_t in, std::int64_t r, const T* x, const T* a, bool by_rank,
+                   T* rank_rows) noexcept {
   if constexpr (std::is_same_v<T, bf16>)
-    if (by_rank && rows <= gemv_rows && in <= gemm_workspace_floats / 9) {
-      dense_gemv(cpu, rows, r, in, a, x, rank_rows);
-      return add_ranks(cpu, rows, out, r, s, rank_rows, b, y);
-    }
+    if (by_rank && detail::few_rows<T>(rows, in)) return dense_gemv(cpu, rows, r, in, a, x, rank_rows);
   gemm(cpu, Trans::no, Trans::yes, rows, r, in, 1.0f, x, in, a, in, 0.0f, rank_rows, r);
-  gemm(cpu, Trans::no, by_rank ? Trans::no : Trans::yes, rows, out, r, s, rank_rows, r, b, by_rank ? out : r, 1.0f, y,
-       out);
 }
 
 // d_rank (rows, r) = s d_y B;  d_a += d_rank^T x;  d_b += s d_y^T rank_rows.
@@ -102,11 +143,11 @@ void low_rank_backward(Cpu& cpu, std::int64_t rows, std::int64_t out, std::int64
   gemm(cpu, Trans::yes, Trans::no, out, r, rows, s, d_y, out, rank_rows, r, 1.0f, d_b, r);
 }
 
-// d_x (rows, in) = d_rank A, added to d_x where accumulate is set.
+// d_x (rows, in) = d_rank A
 template <class T>
 void low_rank_backward_input(Cpu& cpu, std::int64_t rows, std::int64_t in, std::int64_t r, const T* d_rank, const T* a,
-                             bool accumulate, T* d_x) noexcept {
-  gemm(cpu, Trans::no, Trans::no, rows, in, r, 1.0f, d_rank, r, a, in, accumulate ? 1.0f : 0.0f, d_x, in);
+                             T* d_x) noexcept {
+  gemm(cpu, Trans::no, Trans::no, rows, in, r, 1.0f, d_rank, r, a, in, 0.0f, d_x, in);
 }
 
 namespace detail {

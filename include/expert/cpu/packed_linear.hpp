@@ -105,10 +105,10 @@ void over_unpacked_rows(Cpu& cpu, const PackedMatrix& w, Use&& use) noexcept {
 }
 
 // y (rows, out) = x W^T for w packed in format F, rows of x and y ldx and ldy numbers apart. T: f32 or bf16, TY
-// likewise.
+// likewise. `added`, unless null: part of the sums of more rows than gemv_rows.
 template <PackedFormat F, class T, class TY>
 void packed_forward(Cpu& cpu, std::int64_t rows, const PackedMatrix& w, const T* x, std::int64_t ldx, TY* y,
-                    std::int64_t ldy) noexcept {
+                    std::int64_t ldy, const AddedProduct<T>* added = nullptr) noexcept {
   if (rows <= 0 || w.out <= 0) return;
   if (detail::gemv_applies(rows, w))
     return detail::packed_gemv<F>(cpu, rows, w, x, ldx,
@@ -117,15 +117,16 @@ void packed_forward(Cpu& cpu, std::int64_t rows, const PackedMatrix& w, const T*
                                       for (std::int64_t i = 0; i < cols; ++i)
                                         y[r * ldy + j + i] = TY(sums[r * gemv_piece + i]);
                                   });
-  gemm(cpu, Trans::no, rows, w.out, w.in, 1.0f, x, ldx, PackedSource<T, F>{w, true}, 0.0f, y, ldy);
+  gemm(cpu, Trans::no, rows, w.out, w.in, 1.0f, x, ldx, PackedSource<T, F>{w, true}, 0.0f, y, ldy, added);
 }
 
-// d_x (rows, in) = d_y W, added to d_x where accumulate is set.
+// d_x (rows, in) = d_y W (+ added, unless null), added to d_x where accumulate is set.
 template <PackedFormat F, class T, class TX>
 void packed_backward_input(Cpu& cpu, std::int64_t rows, const PackedMatrix& w, const T* d_y, std::int64_t ld_dy,
-                           bool accumulate, TX* d_x, std::int64_t ld_dx) noexcept {
+                           bool accumulate, TX* d_x, std::int64_t ld_dx,
+                           const AddedProduct<T>* added = nullptr) noexcept {
   gemm(cpu, Trans::no, rows, w.in, w.out, 1.0f, d_y, ld_dy, PackedSource<T, F>{w, false}, accumulate ? 1.0f : 0.0f, d_x,
-       ld_dx);
+       ld_dx, added);
 }
 
 }  // namespace v0

@@ -8,7 +8,7 @@
 namespace expert {
 inline namespace v0 {
 
-// By what is multiplied; forward and backward.
+// By what is multiplied; forward and backward. The adapter's term that is part of a base product counts there.
 struct StepFlops {
   double base_forward = 0, base_backward = 0, adapter_forward = 0, adapter_backward = 0, attention_forward = 0,
          attention_backward = 0, head = 0;
@@ -35,10 +35,11 @@ constexpr StepFlops step_flops(std::int64_t tokens, std::int64_t loss_tokens, st
   // Forward: Q K^T and P V over half of L x L; backward: five products of that size.
   const double attention =
       real(M::num_hidden_layers * M::num_attention_heads * M::head_dim) * real(document_length) * real(tokens);
-  return {.base_forward = 2 * linear * real(tokens),
-          .base_backward = 2 * (linear * (full ? 2 : 1) - below_first) * real(tokens),
-          .adapter_forward = adapter,
-          .adapter_backward = 2 * adapter,
+  // Two of the six products with a factor of the adapter, t B^T and d_t A, are terms of base products.
+  return {.base_forward = 2 * linear * real(tokens) + adapter / 2,
+          .base_backward = 2 * (linear * (full ? 2 : 1) - below_first) * real(tokens) + adapter / 2,
+          .adapter_forward = adapter / 2,
+          .adapter_backward = 3 * adapter / 2,
           .attention_forward = 2 * attention,
           .attention_backward = 5 * attention,
           .head = 2 * head * (full ? 3 : 2) * real(loss_tokens)};
