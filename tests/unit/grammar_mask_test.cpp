@@ -359,14 +359,3 @@ TEST_CASE("a token that opens too many rules is an error, not a crash", "[gramma
   CHECK(error_of([&] { matcher.mask(); }).error_code() == token_nests_too_deep);
   CHECK(error_of([&] { matcher.mask(); }).error_code() == token_nests_too_deep);  // and the memo is still sound
 }
-
-TEST_CASE("a vocabulary is checked", "[grammar]") {
-  const auto make = [](std::int64_t size, std::int32_t end, std::size_t bytes) {
-    return Vocabulary(size, {&end, 1}, [&](std::int32_t) { return std::string(bytes, 'a'); });
-  };
-  CHECK(error_of([&] { make(0, 0, 1); }).error_code() == vocabulary_invalid);
-  CHECK(error_of([&] { make(3, 3, 1); }).error_code() == vocabulary_invalid);
-  CHECK(error_of([&] { make(3, -1, 1); }).error_code() == vocabulary_invalid);
-  CHECK(error_of([&] { make(3, 0, Vocabulary::max_token_bytes + 1); }).error_code() == vocabulary_invalid);
-  CHECK(make(3, 0, Vocabulary::max_token_bytes).tokens().size() == 2);
-}
