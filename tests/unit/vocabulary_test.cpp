@@ -57,16 +57,18 @@ void check(const Vocabulary& vocabulary, std::int32_t v, const std::string& text
   here.read(text);
   REQUIRE(node.utf8 == here.utf8);
   CharacterKinds below = 0;
+  bool ranges = true;
   for (std::uint32_t t = 0; t < tokens.size(); ++t) {
     const std::string_view bytes = vocabulary.bytes(tokens[t]);
     const bool begins = bytes.starts_with(text);
-    REQUIRE(begins == (t >= node.tokens_begin && t < node.tokens_end));
-    REQUIRE((bytes == text) == (t >= node.tokens_begin && t < node.own_end));
+    ranges &= begins == (t >= node.tokens_begin && t < node.tokens_end);
+    ranges &= (bytes == text) == (t >= node.tokens_begin && t < node.own_end);
     if (!begins) continue;
     Reading rest{.utf8 = here.utf8};
     rest.read(bytes.substr(text.size()));
     below |= rest.kinds;
   }
+  REQUIRE(ranges);
   REQUIRE(node.below == (here.utf8 == detail::Utf8::bad ? ~CharacterKinds{0} : below));
   for (std::int32_t w = node.first_child; w < node.first_child + node.children; ++w)
     check(vocabulary, w, text + static_cast<char>(vocabulary.node(w).byte), seen);

@@ -61,9 +61,10 @@ class GrammarAutomaton {
   // Throws E322, E325, E326, E332.
   explicit GrammarAutomaton(const GrammarSyntax& syntax, const Limits& limits = default_limits) {
     const detail::GrammarAnalysis analysis(syntax, limits);
-    build(syntax, analysis, limits);
-    find_first_and_follow();
-    fill_actions();
+    find_first_and_follow(build(syntax, analysis, limits));
+    add_actions();
+    to_bytes(first_);
+    to_bytes(follow_);
   }
 
   std::int32_t states() const { return static_cast<std::int32_t>(rule_of_.size()); }
@@ -75,6 +76,8 @@ class GrammarAutomaton {
   std::int32_t next(std::int32_t state, std::uint8_t byte) const {
     return next_[index(state) * classes_ + class_of_[byte]];
   }
+  // Equal for bytes that no state tells apart.
+  std::uint8_t class_of(std::uint8_t byte) const { return class_of_[byte]; }
   const Action& action(std::int32_t state, std::uint8_t byte) const {
     return actions_[index(state) * classes_ + class_of_[byte]];
   }
@@ -93,28 +96,28 @@ class GrammarAutomaton {
  private:
   static std::size_t index(std::int32_t i) { return static_cast<std::size_t>(i); }
 
-  inline void build(const GrammarSyntax& syntax, const detail::GrammarAnalysis& analysis, const Limits& limits);
+  // States, calls, and the actions on what leads on within a rule. Returns the classes of these bytes for each state.
+  inline std::vector<ByteSet> build(const GrammarSyntax& syntax, const detail::GrammarAnalysis& analysis,
+                                    const Limits& limits);
   inline void find_classes(const detail::Nfa& nfa);
 
-  ByteSet own_bytes(std::int32_t state) const {
-    ByteSet bytes;
-    for (unsigned byte = 0; byte < 256; ++byte)
-      if (next(state, static_cast<std::uint8_t>(byte)) != dead) bytes.add(static_cast<std::uint8_t>(byte));
-    return bytes;
-  }
-  ByteSet first_of_state(std::int32_t state, const ByteSet& own) const {
-    ByteSet bytes = own;
-    const auto [begin, end] = calls(state);
-    for (const Call* call = begin; call != end; ++call) bytes.add(first(call->rule));
-    return bytes;
-  }
-  void find_first_and_follow() {
+  // Here and in add_actions the sets are of classes: there are fewer of them than bytes. begins (states): the classes
+  // of the bytes that lead on within the rule.
+  void find_first_and_follow(std::vector<ByteSet> begins) {
+    const auto add_calls = [&](std::int32_t state) {
+      const auto [begin, end] = calls(state);
+      for (const Call* call = begin; call != end; ++call) begins[index(state)].add(first_[index(call->rule)]);
+    };
     std::vector<std::int32_t> order(start_.size());
     for (std::size_t i = 0; i < order.size(); ++i) order[i] = static_cast<std::int32_t>(i);
     std::sort(order.begin(), order.end(), [this](std::int32_t a, std::int32_t b) { return rank(a) > rank(b); });
     first_.resize(order.size());
     follow_.resize(order.size());
-    for (const std::int32_t rule : order) first_[index(rule)] = first_of_state(start(rule), own_bytes(start(rule)));
+    for (const std::int32_t rule : order) {
+      add_calls(start(rule));
+      first_[index(rule)] = begins[index(start(rule))];
+    }
+    for (std::int32_t state = 0; state < states(); ++state) add_calls(state);
     struct Flow {  // what follows `from` follows `to` too
       std::int32_t from, to;
     };
@@ -122,7 +125,7 @@ class GrammarAutomaton {
     for (std::int32_t state = 0; state < states(); ++state) {
       const auto [begin, end] = calls(state);
       for (const Call* call = begin; call != end; ++call) {
-        follow_[index(call->rule)].add(first_of_state(call->back, own_bytes(call->back)));
+        follow_[index(call->rule)].add(begins[index(call->back)]);
         if (ends(call->back) && rule_of(state) != call->rule) flows.push_back({rule_of(state), call->rule});
       }
     }
@@ -132,24 +135,30 @@ class GrammarAutomaton {
     }
   }
 
-  void fill_actions() {
+  // To those of build().
+  void add_actions() {
     deterministic_ = true;
-    actions_.resize(next_.size());
     for (std::int32_t state = 0; state < states(); ++state) {
       Action* row = actions_.data() + index(state) * classes_;
-      for (std::size_t c = 0; c < classes_; ++c)
-        if (const std::int32_t to = next_[index(state) * classes_ + c]; to != dead) row[c] = {Step::shift, to};
       for (std::size_t i = call_begin_[index(state)]; i < call_begin_[index(state) + 1]; ++i)
         add_action(row, first(calls_[i].rule), {Step::call, static_cast<std::int32_t>(i)});
       if (ends(state)) add_action(row, follow(rule_of(state)), {Step::reduce, 0});
     }
   }
-  void add_action(Action* row, const ByteSet& bytes, Action action) {
-    for (std::size_t c = 0; c < classes_; ++c) {
-      if (!bytes.has(byte_of_[c])) continue;
-      const bool taken = row[c].step != Step::fail;
-      row[c] = taken ? Action{Step::several, 0} : action;
-      deterministic_ &= !taken;
+  void add_action(Action* row, const ByteSet& classes, Action action) {
+    for (std::size_t w = 0; w < classes.words.size(); ++w)
+      for (std::uint64_t bits = classes.words[w]; bits != 0; bits &= bits - 1) {
+        Action& here = row[64 * w + static_cast<std::size_t>(std::countr_zero(bits))];
+        const bool taken = here.step != Step::fail;
+        here = taken ? Action{Step::several, 0} : action;
+        deterministic_ &= !taken;
+      }
+  }
+  void to_bytes(std::vector<ByteSet>& sets) const {
+    for (ByteSet& set : sets) {
+      const ByteSet classes = std::exchange(set, {});
+      for (unsigned byte = 0; byte < 256; ++byte)
+        if (classes.has(class_of_[byte])) set.add(static_cast<std::uint8_t>(byte));
     }
   }
 
@@ -313,8 +322,8 @@ class Determinizer {
 
 }  // namespace detail
 
-inline void GrammarAutomaton::build(const GrammarSyntax& syntax, const detail::GrammarAnalysis& analysis,
-                                    const Limits& limits) {
+inline std::vector<ByteSet> GrammarAutomaton::build(const GrammarSyntax& syntax,
+                                                    const detail::GrammarAnalysis& analysis, const Limits& limits) {
   detail::NfaBuilder builder(syntax, analysis, limits);
   std::vector<std::int32_t> number(syntax.rules.size(), -1);  // of a rule among those that are called
   std::vector<detail::NfaBuilder::Ends> ends;
@@ -343,10 +352,16 @@ inline void GrammarAutomaton::build(const GrammarSyntax& syntax, const detail::G
     rule_of_.resize(states.size(), static_cast<std::int32_t>(r));
   }
   detail::IntIndex places;
+  std::vector<ByteSet> own(states.size());
   next_.assign(states.size() * classes_, dead);
+  actions_.resize(next_.size());
   for (std::size_t s = 0; s < states.size(); ++s) {
     for (const auto& [bytes, target] : states[s].bytes)
-      for (unsigned c = class_of_[bytes.low]; c <= class_of_[bytes.high]; ++c) next_[s * classes_ + c] = target;
+      for (unsigned c = class_of_[bytes.low]; c <= class_of_[bytes.high]; ++c) {
+        own[s].add(static_cast<std::uint8_t>(c));
+        next_[s * classes_ + c] = target;
+        actions_[s * classes_ + c] = {Step::shift, target};
+      }
     ends_.push_back(states[s].ends);
     call_begin_.push_back(calls_.size());
     for (const auto& [rule, back] : states[s].calls) {
@@ -358,6 +373,7 @@ inline void GrammarAutomaton::build(const GrammarSyntax& syntax, const detail::G
     }
   }
   call_begin_.push_back(calls_.size());
+  return own;
 }
 
 // Classes are ranges of bytes: between two neighbouring borders no edge begins or ends.

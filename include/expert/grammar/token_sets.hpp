@@ -8,6 +8,7 @@
 // kept as an end only where some byte below it can follow the rule at all, which keeps most lists short.
 #pragma once
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <deque>
 #include <span>
@@ -70,6 +71,7 @@ class TokenSets {
   TokenSets(const GrammarAutomaton& automaton, const Vocabulary& vocabulary, Isa isa, std::int64_t max_work)
       : automaton_(automaton), vocabulary_(vocabulary), isa_(isa), max_work_(max_work) {
     profiles_.resize(static_cast<std::size_t>(automaton.states()));
+    find_representatives();
     for (std::int32_t rule = 0; rule < automaton.rules(); ++rule) {
       first_kinds_.push_back(kinds_of(automaton.first(rule)));
       follow_kinds_.push_back(kinds_of(automaton.follow(rule)));
@@ -157,6 +159,30 @@ class TokenSets {
     return kinds;
   }
 
+  // Of the bytes that the automaton does not tell apart and that are of one kind the first, and of those that continue
+  // a character in the same way.
+  void find_representatives() {
+    std::vector<std::uint64_t> seen;
+    const auto is_first = [&](std::uint64_t key) {
+      const bool is = std::find(seen.begin(), seen.end(), key) == seen.end();
+      if (is) seen.push_back(key);
+      return is;
+    };
+    for (unsigned byte = 0; byte < 256; ++byte)
+      if (is_first(IntIndex::key(automaton_.class_of(static_cast<std::uint8_t>(byte)),
+                                 static_cast<std::int32_t>(kind_of(byte)))))
+        (byte < 0x80 ? ascii_ : beyond_).push_back(static_cast<std::uint8_t>(byte));
+    for (std::size_t utf8 = 0; utf8 < continue_.size(); ++utf8) {
+      seen.clear();
+      for (unsigned byte = 0x80; byte < 256; ++byte) {
+        const Utf8 next = utf8_step(static_cast<Utf8>(utf8), static_cast<std::uint8_t>(byte));
+        if (next != Utf8::bad && is_first(IntIndex::key(automaton_.class_of(static_cast<std::uint8_t>(byte)),
+                                                        static_cast<std::int32_t>(next))))
+          continue_[utf8].push_back({static_cast<std::uint8_t>(byte), next});
+      }
+    }
+  }
+
   Profile& profile(std::int32_t state) {
     Profile& profile = profiles_[static_cast<std::size_t>(state)];
     if (!profile.known) fill(profile, state);
@@ -164,11 +190,12 @@ class TokenSets {
   }
   void fill(Profile& profile, std::int32_t state) const {
     CharacterKinds loops = 0, others = 0, leaves = 0;  // kinds with a byte that leads back, that does not, that goes on
-    for (unsigned byte = 0; byte < 256; ++byte) {
-      const std::int32_t to = automaton_.next(state, static_cast<std::uint8_t>(byte));
-      if (byte < 0x80) (to == state ? loops : others) |= ascii_kinds[byte];
-      if (to != state && to != GrammarAutomaton::dead) leaves |= kind_of(byte);
-    }
+    for (const auto* bytes : {&ascii_, &beyond_})
+      for (const std::uint8_t byte : *bytes) {
+        const std::int32_t to = automaton_.next(state, byte);
+        if (byte < 0x80) (to == state ? loops : others) |= ascii_kinds[byte];
+        if (to != state && to != GrammarAutomaton::dead) leaves |= kind_of(byte);
+      }
     profile.loop = loops & ~others;
     const auto [begin, end] = automaton_.calls(state);
     for (const auto* call = begin; call != end; ++call)
@@ -198,9 +225,9 @@ class TokenSets {
     if (home != state) with_rest(home);
     const CharacterKinds loop = profile(home).loop;
     CharacterKinds others = 0, exit = here.stack | (here.next & ~loop);
-    for (unsigned byte = 0; byte < 0x80; ++byte) {
+    for (const std::uint8_t byte : ascii_) {
       if (!(loop & ascii_kinds[byte])) continue;
-      const std::int32_t to = automaton_.next(state, static_cast<std::uint8_t>(byte));
+      const std::int32_t to = automaton_.next(state, byte);
       if (leads_home(to, home))
         exit |= to == home ? profile(home).exit : profile(to).rest_exit;
       else
@@ -248,8 +275,7 @@ class TokenSets {
     if (to == GrammarAutomaton::dead) to = automaton_.next(state, 'Q');
     if (to == GrammarAutomaton::dead) return {0, to};
     CharacterKinds kinds = 0, others = 0;
-    for (unsigned byte = 0; byte < 0x80; ++byte)
-      (automaton_.next(state, static_cast<std::uint8_t>(byte)) == to ? kinds : others) |= ascii_kinds[byte];
+    for (const std::uint8_t byte : ascii_) (automaton_.next(state, byte) == to ? kinds : others) |= ascii_kinds[byte];
     if (every_character_leads(to, state, Utf8::border)) kinds |= beyond_ascii;
     return {kinds & ~others, to};
   }
@@ -284,9 +310,9 @@ class TokenSets {
       const Profile& here = profile(between[i]);
       exit |= here.stack | (here.next & ~loop);
       if ((loop & beyond_ascii) && !every_character_leads(home, between[i], Utf8::border)) return false;
-      for (unsigned byte = 0; byte < 0x80; ++byte) {
+      for (const std::uint8_t byte : ascii_) {
         if (!(loop & ascii_kinds[byte])) continue;
-        const std::int32_t to = automaton_.next(between[i], static_cast<std::uint8_t>(byte));
+        const std::int32_t to = automaton_.next(between[i], byte);
         if (to == GrammarAutomaton::dead || between.size() > max_between) return false;
         if (is_home(to) && to != home)
           exit |= profile(to).rest_exit;
@@ -307,10 +333,8 @@ class TokenSets {
   bool every_character_leads(std::int32_t home, std::int32_t state, Utf8 utf8) const {
     std::int32_t seen_state = none;
     Utf8 seen_utf8 = Utf8::bad;
-    for (unsigned byte = 0x80; byte < 256; ++byte) {
-      const Utf8 next = utf8_step(utf8, static_cast<std::uint8_t>(byte));
-      if (next == Utf8::bad) continue;
-      const std::int32_t to = automaton_.next(state, static_cast<std::uint8_t>(byte));
+    for (const auto& [byte, next] : continue_[static_cast<std::size_t>(utf8)]) {
+      const std::int32_t to = automaton_.next(state, byte);
       if (to == seen_state && next == seen_utf8) continue;  // neighbours mostly do the same
       if (to == GrammarAutomaton::dead) return false;
       if (next == Utf8::border ? to != home : !every_character_leads(home, to, next)) return false;
@@ -363,7 +387,7 @@ class TokenSets {
   // Equal results are kept once: the states of a long repetition accept the same tokens until its end is near.
   static std::uint64_t content_of(const Result& result) {
     std::uint64_t content = static_cast<std::uint64_t>(result.ends);
-    for (const std::uint64_t word : result.words) content = mix_bits(content ^ word);
+    for (std::size_t i = 0; i < result.words.size(); ++i) content += mix_bits(result.words[i] + i);  // none waits
     for (const std::int32_t id : result.ids) content = mix_bits(content ^ static_cast<std::uint64_t>(id));
     return content;
   }
@@ -379,6 +403,7 @@ class TokenSets {
 
   // Tokens of which all that is behind `node` (the root or the space) is such a text as a profile describes.
   const std::uint64_t* text_mask(CharacterKinds first, CharacterKinds rest, std::size_t run, std::int32_t node) {
+    if (vocabulary_.longer_than(run).empty()) run = unlimited;
     for (const TextMask& known : text_masks_)
       if (known.rest == rest && known.first == first && known.run == run && known.node == node)
         return known.words.data();
@@ -488,7 +513,9 @@ class TokenSets {
   Isa isa_;
   std::vector<Profile> profiles_;                           // (states)
   std::vector<CharacterKinds> first_kinds_, follow_kinds_;  // (rules)
-  std::deque<TextMask> text_masks_;                         // a mask stays where it is
+  std::vector<std::uint8_t> ascii_, beyond_;                // find_representatives()
+  std::array<std::vector<std::pair<std::uint8_t, Utf8>>, static_cast<std::size_t>(Utf8::bad)> continue_;
+  std::deque<TextMask> text_masks_;  // a mask stays where it is
   IntIndex by_node_, by_list_, by_content_;
   std::deque<Result> results_;  // a result stays where it is
   ListTable lists_;
