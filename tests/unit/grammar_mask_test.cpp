@@ -159,11 +159,12 @@ const std::string folder = std::string(EXPERT_SOURCE_DIR) + "/bench/peers/gramma
 
 TEST_CASE("on random grammars masks equal brute force and matchers agree with the grammar's meaning", "[grammar]") {
   const Vocabulary vocabulary = vocabulary_of(small_tokens());
-  std::vector<unsigned> seeds{2682, 2750, 3756, 4118, 4258};  // some of the most ambiguous of the first 5,000
+  std::vector<unsigned> seeds{2682,  2750,  3756, 4118, 4258,  // some of the most ambiguous of the first 5,000
+                              15107, 16874, 19629};  // rings of states that go to the next one by the same letters
   for (unsigned seed = 0; seed < 400; ++seed) seeds.push_back(seed);
   int made = 0, several = 0;
   for (const unsigned seed : seeds) {
-    if (made == 100) break;
+    if (made == 103) break;
     const GrammarSyntax syntax = RandomGrammar(seed).make();
     INFO("seed " << seed);
     try {
@@ -185,7 +186,7 @@ TEST_CASE("on random grammars masks equal brute force and matchers agree with th
       CHECK((error.code() == 325 || error.code() == 326));
     }
   }
-  CHECK(made == 100);
+  CHECK(made == 103);
   CHECK(several > 20);
   CHECK(several < 95);
 }

@@ -85,7 +85,7 @@ class TokenSets {
     const std::uint64_t key = IntIndex::key(node, state);
     if (const std::int32_t known = by_node_.find(key); known >= 0) return known;
     Work& work = open_work();
-    visit(work, node, state, none);
+    visit(work, node, state, {});
     const std::int32_t made = close_work();
     by_node_.insert(key, made);
     return made;
@@ -95,7 +95,7 @@ class TokenSets {
     const std::uint64_t key = IntIndex::key(list, state);
     if (const std::int32_t known = by_list_.find(key); known >= 0) return known;
     Work& work = open_work();
-    for (const std::int32_t node : lists_[list]) arrive(work, node, state, none);
+    for (const std::int32_t node : lists_[list]) arrive(work, node, state, {});
     const std::int32_t made = close_work();
     by_list_.insert(key, made);
     return made;
@@ -257,8 +257,13 @@ class TokenSets {
     }
     const Profile* behind = &profile(at);
     const bool goes_on = behind->run > 0 && behind->first == kinds && behind->rest == kinds;
-    std::size_t run = goes_on ? behind->run : 0;
+    const bool is_ring = std::find(row.begin(), row.end(), at) != row.end();
+    std::size_t run = is_ring ? unlimited : goes_on ? behind->run : 0;
     CharacterKinds exit = goes_on ? behind->rest_exit : behind->next;  // behind the row all that comes is of interest
+    if (is_ring) {
+      exit = 0;
+      for (const std::int32_t member : row) exit |= profile(member).stack | (profile(member).next & ~kinds);
+    }
     for (std::size_t i = row.size(); i-- > 0;) {
       Profile& here = profile(row[i]);
       exit |= here.stack | (here.next & ~kinds);
@@ -431,20 +436,25 @@ class TokenSets {
     for (std::int32_t w = node.first_child; w < node.first_child + node.children; ++w) f(w, vocabulary_.node(w));
   }
 
-  // The tokens below `v` from `state` on. `covered` is none or the state from which a pass has added the tokens of its
-  // kind of text; the way to `v` is such a text.
-  void visit(Work& work, std::int32_t v, std::int32_t state, std::int32_t covered) {
+  // A pass that has added the tokens of a state's kind of text, and how many characters of them are left; the way to
+  // the node in hand is such a text.
+  struct Covered {
+    std::int32_t state = none;
+    std::size_t left = 0;  // or unlimited
+  };
+  // The tokens below `v` from `state` on, but for those that are covered.
+  void visit(Work& work, std::int32_t v, std::int32_t state, Covered covered) {
     const Vocabulary::Node& node = vocabulary_.node(v);
     if ((node.below & profile(state).next) == 0) return;
     if (++work_ > max_work_)
       give_up(mask_too_costly, joined({"at most ", max_work_, " nodes of the vocabulary (grammar_mask_work)"}),
               "Make the grammar less ambiguous");
-    CharacterKinds kinds = covered == none ? 0 : profile(covered).rest;
-    if (covered == none && (v == Vocabulary::root || v == vocabulary_.space())) {
+    CharacterKinds kinds = covered.state == none ? 0 : profile(covered.state).rest;
+    if (covered.state == none && (v == Vocabulary::root || v == vocabulary_.space())) {
       const Profile& here = with_rest(state);
       if (here.run > 1) {
         kinds = here.first;
-        covered = state;
+        covered = {state, here.run};
         work.words.push_back(text_mask(here.first, here.rest, here.run, v));
       }
     }
@@ -460,16 +470,17 @@ class TokenSets {
     for (const auto* call = begin; call != end; ++call)
       if (node.below & first_kinds_[static_cast<std::size_t>(call->rule)]) visit_call(work, v, *call);
   }
-  // The token that ends at `w` is in the work. What is below need not be looked at where no kind of character leads
-  // away from the text; where the text has its full length, all of it must.
-  void visit_covered(Work& work, std::int32_t w, std::int32_t to, std::int32_t covered) {
+  // The token that ends at `w` is in the work. What is below need not be looked at where the text goes on for as long
+  // as the pass says and no kind of character leads away from it; where it has its full length, all of it must.
+  void visit_covered(Work& work, std::int32_t w, std::int32_t to, Covered covered) {
     const Vocabulary::Node& child = vocabulary_.node(w);
-    const Profile& start = profile(covered);
+    const Profile& start = profile(covered.state);
     const bool within = child.utf8 != Utf8::border;  // a character
+    if (!within && covered.left != unlimited) --covered.left;
+    if (covered.left == 0) return arrive(work, w, to, {});
     const Profile& here = within ? start : with_rest(to);
-    const bool goes_on = within || (here.run > 0 && here.first == start.rest && here.rest == start.rest);
-    if (!goes_on) return arrive(work, w, to, none);
-    if (child.below & here.rest_exit) arrive(work, w, to, covered);
+    const bool as_said = within || (here.run == covered.left && here.first == start.rest && here.rest == start.rest);
+    if (!as_said || (child.below & here.rest_exit)) arrive(work, w, to, covered);
   }
   void visit_open(Work& work, std::int32_t w, std::int32_t to) {
     const Vocabulary::Node& child = vocabulary_.node(w);
@@ -477,7 +488,7 @@ class TokenSets {
     // Where only the loop goes on, all tokens below do.
     const bool all = child.byte < 0x80 && (child.below & (~there.loop | there.exit)) == 0;
     add_tokens(work, child.tokens_begin, all ? child.tokens_end : child.own_end);
-    if (!all) arrive(work, w, to, none);
+    if (!all) arrive(work, w, to, {});
   }
 
   void visit_call(Work& work, std::int32_t v, const GrammarAutomaton::Call& call) {
@@ -486,11 +497,11 @@ class TokenSets {
     if (!result.words.empty()) work.words.push_back(result.words.data());
     work.ids.insert(work.ids.end(), result.ids.begin(), result.ids.end());
     for (const std::int32_t end : lists_[result.ends])
-      if (work.arrived.insert(IntIndex::key(end, call.back), 0)) arrive(work, end, call.back, none);
+      if (work.arrived.insert(IntIndex::key(end, call.back), 0)) arrive(work, end, call.back, {});
   }
 
   // `state` has been reached at node `v`.
-  void arrive(Work& work, std::int32_t v, std::int32_t state, std::int32_t covered) {
+  void arrive(Work& work, std::int32_t v, std::int32_t state, Covered covered) {
     if (automaton_.ends(state) && may_end(v, automaton_.rule_of(state))) work.ends.push_back(v);
     visit(work, v, state, covered);
   }
