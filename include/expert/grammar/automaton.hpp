@@ -181,13 +181,25 @@ namespace detail {
 // One rule's states are sets of the Nfa's; equal sets are one state.
 class Determinizer {
  public:
-  struct State {
-    std::vector<std::pair<ByteRange, std::int32_t>> bytes;  // ascending, disjoint
-    std::vector<std::pair<std::int32_t, std::int32_t>> calls;
-    bool ends;
+  using Bytes = std::pair<ByteRange, std::int32_t>;
+  using Calls = std::pair<std::int32_t, std::int32_t>;
+  // Those of the states one behind the other.
+  struct States {
+    std::vector<Bytes> bytes = {};  // of a state ascending, disjoint
+    std::vector<Calls> calls = {};
+    std::vector<std::size_t> bytes_begin{0}, calls_begin{0};  // (expanded states + 1)
+    std::vector<std::uint8_t> ends = {};                      // (states)
+
+    std::size_t size() const { return ends.size(); }
+    std::span<const Bytes> bytes_of(std::size_t s) const {
+      return std::span(bytes).subspan(bytes_begin[s], bytes_begin[s + 1] - bytes_begin[s]);
+    }
+    std::span<const Calls> calls_of(std::size_t s) const {
+      return std::span(calls).subspan(calls_begin[s], calls_begin[s + 1] - calls_begin[s]);
+    }
   };
 
-  Determinizer(const Nfa& nfa, std::vector<State>& states, std::int64_t max_states, std::int64_t max_work)
+  Determinizer(const Nfa& nfa, States& states, std::int64_t max_states, std::int64_t max_work)
       : nfa_(nfa),
         states_(states),
         max_states_(max_states),
@@ -199,12 +211,12 @@ class Determinizer {
   bool run(NfaBuilder::Ends ends) {
     index_.clear();
     sets_.clear();
+    set_begin_.assign(1, 0);
     ++run_;
-    first_state_ = states_.size();
     accept_ = ends.accept;
     targets_.assign(1, ends.start);
     if (state_of_targets() < 0) return false;
-    for (std::size_t i = 0; i < sets_.size(); ++i)
+    for (std::size_t i = 0; i + 1 < set_begin_.size(); ++i)
       if (!expand(i)) return false;
     return true;
   }
@@ -245,9 +257,9 @@ class Determinizer {
     const auto next = static_cast<std::int32_t>(states_.size());
     if (!index_.insert(key, next)) return index_.find(key);
     if (work_left_ < 0 || next >= max_states_) return -1;
-    states_.push_back({});
-    states_.back().ends = std::binary_search(set_.begin(), set_.end(), accept_);
-    sets_.push_back(set_);
+    states_.ends.push_back(std::binary_search(set_.begin(), set_.end(), accept_));
+    sets_.insert(sets_.end(), set_.begin(), set_.end());
+    set_begin_.push_back(sets_.size());
     return next;
   }
 
@@ -255,8 +267,8 @@ class Determinizer {
     edges_.clear();
     borders_.clear();
     called_.clear();
-    for (const std::int32_t state : sets_[i])
-      nfa_.each_edge(state, [&](const Nfa::Edge& edge) {
+    for (std::size_t k = set_begin_[i]; k < set_begin_[i + 1]; ++k)
+      nfa_.each_edge(sets_[k], [&](const Nfa::Edge& edge) {
         if (edge.label == Nfa::Label::bytes) {
           edges_.push_back(edge);
           borders_.push_back(edge.bytes.low);
@@ -265,32 +277,35 @@ class Determinizer {
           called_.push_back({edge.rule, edge.target});
         }
       });
-    return expand_bytes(first_state_ + i) && expand_calls(first_state_ + i);
+    if (!expand_bytes() || !expand_calls()) return false;
+    states_.bytes_begin.push_back(states_.bytes.size());
+    states_.calls_begin.push_back(states_.calls.size());
+    return true;
   }
 
-  bool expand_bytes(std::size_t state) {
-    if (edges_.size() == 1) return add_bytes(state, edges_[0].bytes, {edges_.data(), 1});
+  bool expand_bytes() {
+    if (edges_.size() == 1) return add_bytes(edges_[0].bytes, {edges_.data(), 1});
     std::sort(borders_.begin(), borders_.end());
     borders_.erase(std::unique(borders_.begin(), borders_.end()), borders_.end());
     for (std::size_t k = 0; k + 1 < borders_.size(); ++k) {
       const ByteRange bytes{static_cast<std::uint8_t>(borders_[k]), static_cast<std::uint8_t>(borders_[k + 1] - 1)};
-      if (!add_bytes(state, bytes, edges_)) return false;
+      if (!add_bytes(bytes, edges_)) return false;
     }
     return true;
   }
   // An edge to all that `edges` lead to; no edge of them begins or ends within `bytes`.
-  bool add_bytes(std::size_t state, ByteRange bytes, std::span<const Nfa::Edge> edges) {
+  bool add_bytes(ByteRange bytes, std::span<const Nfa::Edge> edges) {
     targets_.clear();
     for (const Nfa::Edge& edge : edges)
       if (edge.bytes.low <= bytes.low && bytes.low <= edge.bytes.high) targets_.push_back(edge.target);
     work_left_ -= static_cast<std::int64_t>(edges.size());
     if (targets_.empty()) return true;
     const std::int32_t target = state_of_targets();
-    if (target >= 0) states_[state].bytes.push_back({bytes, target});
+    if (target >= 0) states_.bytes.push_back({bytes, target});
     return target >= 0;
   }
 
-  bool expand_calls(std::size_t state) {
+  bool expand_calls() {
     std::sort(called_.begin(), called_.end());
     for (std::size_t k = 0; k < called_.size();) {
       const std::int32_t rule = called_[k].first;
@@ -298,22 +313,22 @@ class Determinizer {
       for (; k < called_.size() && called_[k].first == rule; ++k) targets_.push_back(called_[k].second);
       const std::int32_t target = state_of_targets();
       if (target < 0) return false;
-      states_[state].calls.push_back({rule, target});
+      states_.calls.push_back({rule, target});
     }
     return true;
   }
 
   const Nfa& nfa_;
-  std::vector<State>& states_;
+  States& states_;
   std::int64_t max_states_, work_left_;
   std::vector<std::uint32_t> mark_;
   std::vector<std::pair<std::int32_t, std::int32_t>> alone_;  // run and state of a set made from one target
   std::int32_t run_ = 0;
   std::uint32_t serial_ = 0;
-  std::size_t first_state_ = 0;
   std::int32_t accept_ = -1;
   TextIndex index_;
-  std::vector<std::vector<std::int32_t>> sets_;
+  std::vector<std::int32_t> sets_;  // of the rule's states, one behind the other
+  std::vector<std::size_t> set_begin_;
   std::vector<std::int32_t> set_, targets_;
   std::vector<Nfa::Edge> edges_;
   std::vector<unsigned> borders_;
@@ -338,7 +353,7 @@ inline std::vector<ByteSet> GrammarAutomaton::build(const GrammarSyntax& syntax,
   find_classes(builder.nfa());
   constexpr std::int64_t max_table = std::int64_t{1} << 24, work_per_state = 200;
   const std::int64_t max_states = std::min(limits.grammar_states, max_table / static_cast<std::int64_t>(classes_));
-  std::vector<detail::Determinizer::State> states;
+  detail::Determinizer::States states;
   detail::Determinizer determinizer(builder.nfa(), states, max_states, limits.grammar_states * work_per_state);
   for (std::size_t r = 0; r < ends.size(); ++r) {
     start_.push_back(static_cast<std::int32_t>(states.size()));
@@ -356,23 +371,23 @@ inline std::vector<ByteSet> GrammarAutomaton::build(const GrammarSyntax& syntax,
   next_.assign(states.size() * classes_, dead);
   actions_.resize(next_.size());
   for (std::size_t s = 0; s < states.size(); ++s) {
-    for (const auto& [bytes, target] : states[s].bytes)
+    for (const auto& [bytes, target] : states.bytes_of(s))
       for (unsigned c = class_of_[bytes.low]; c <= class_of_[bytes.high]; ++c) {
         own[s].add(static_cast<std::uint8_t>(c));
         next_[s * classes_ + c] = target;
         actions_[s * classes_ + c] = {Step::shift, target};
       }
-    ends_.push_back(states[s].ends);
     call_begin_.push_back(calls_.size());
-    for (const auto& [rule, back] : states[s].calls) {
-      const detail::Determinizer::State& behind = states[index(back)];
-      const bool tail = behind.ends && behind.bytes.empty() && behind.calls.empty();
+    for (const auto& [rule, back] : states.calls_of(s)) {
+      const std::size_t behind = index(back);
+      const bool tail = states.ends[behind] != 0 && states.bytes_of(behind).empty() && states.calls_of(behind).empty();
       const std::uint64_t key = detail::IntIndex::key(rule, back);
       places.insert(key, static_cast<std::int32_t>(calls_.size()));
       calls_.push_back({number[index(rule)], back, places.find(key), tail});
     }
   }
   call_begin_.push_back(calls_.size());
+  ends_ = std::move(states.ends);
   return own;
 }
 
