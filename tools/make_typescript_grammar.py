@@ -38,7 +38,8 @@ body ::= "{" ws (statements ws)? "}"
 body-async ::= "{" ws (statements-async ws)? "}"
 
 # Parameters: none that must be given behind one that need not.
-parameters ::= "(" ws (parameter (ws "," ws parameter)* (ws "," ws optional)* ((ws "," ws rest)? | ws ",") ws | optional (ws "," ws optional)* ((ws "," ws rest)? | ws ",") ws | rest ws)? ")"
+parameters ::= "(" ws (parameter-list | "this" annotation ws ("," ws parameter-list?)?)? ")"
+parameter-list ::= parameter (ws "," ws parameter)* (ws "," ws optional)* ((ws "," ws rest)? | ws ",") ws | optional (ws "," ws optional)* ((ws "," ws rest)? | ws ",") ws | rest ws
 parameter ::= (identifier | pattern) annotation? default?
 optional ::= identifier "?" annotation? | identifier annotation? default
 rest ::= "..." (identifier | array-pattern) annotation?
@@ -80,7 +81,8 @@ named-type ::= identifier annotation
 optional-type ::= identifier "?" annotation
 rest-type ::= "..." identifier ws ":" ws array-type
 function-type ::= ("abstract" sp)? "new" ws type-parameters? type-signature ws "=>" ws type | type-signature ws "=>" ws (type | predicate)
-type-signature ::= "(" ws (required-name (ws "," ws required-name)* (ws "," ws optional-name)* ((ws "," ws rest)? | ws ",") ws | optional-name (ws "," ws optional-name)* ((ws "," ws rest)? | ws ",") ws | rest ws)? ")"
+type-signature ::= "(" ws (name-list | "this" annotation ws ("," ws name-list?)?)? ")"
+name-list ::= required-name (ws "," ws required-name)* (ws "," ws optional-name)* ((ws "," ws rest)? | ws ",") ws | optional-name (ws "," ws optional-name)* ((ws "," ws rest)? | ws ",") ws | rest ws
 required-name ::= identifier annotation?
 optional-name ::= identifier "?" annotation?
 object-type ::= "{" ws (type-members ws)? "}"
@@ -116,32 +118,33 @@ target~ ::= identifier | target-member~ | "[" ws target~ (ws "," ws target~)* ws
 target-member~ ::= target-base~ suffix~* access~
 target-base~ ::= identifier | "this" | "(" ws assignment~ ws ")"
 access~ ::= "!"? (ws "." property-word | "[" ws assignment~ ws "]")
-postfix~ ::= primary~ suffix~* | number
-safe-postfix~ ::= safe-primary~ suffix~* | number
-suffix~ ::= access~ | ws "?." (property-word | "[" ws assignment~ ws "]" | arguments~) | type-arguments? arguments~
+# A blank behind an exclamation mark keeps it apart from an equals sign.
+postfix~ ::= primary~ suffix~* "! "? | number
+safe-postfix~ ::= safe-primary~ suffix~* "! "? | number
+suffix~ ::= access~ | ws "?." (property-word | "[" ws assignment~ ws "]" | arguments~) | (type-arguments | "!")? arguments~
 arguments~ ::= "(" ws (argument~ (ws "," ws argument~)* (ws ",")? ws)? ")"
 argument~ ::= "..."? assignment~
 primary~ ::= safe-primary~ | regex | object~ | function-expression
-safe-primary~ ::= identifier | "this" | "null" | "true" | "false" | "super" (arguments~ | "." property-word) | string | template~ | "(" ws assignment~ ws ")" | array~ | "new" sep identifier ("." property-word)* type-arguments? arguments~
+safe-primary~ ::= identifier template~? | "arguments" | "this" | "null" | "true" | "false" | "super" (arguments~ | "." property-word) | string | template~ | "(" ws assignment~ ws ")" | array~ | "new" sep (identifier ("." property-word)* type-arguments? | "(" ws assignment~ ws ")") arguments~
 array~ ::= "[" ws (argument~ (ws "," ws argument~)* (ws ",")? ws)? "]"
 object~ ::= "{" ws (property~ (ws "," ws property~)* (ws ",")? ws)? "}"
-property~ ::= identifier | (property-name | "[" ws assignment~ ws "]") ws ":" ws assignment~ | "..." assignment~ | property-name signature ws body | "async" sp property-name signature ws body-async | "get" sp property-name "()" annotation? ws body
+property~ ::= identifier | (property-name | "[" ws assignment~ ws "]") ws ":" ws assignment~ | "..." assignment~ | (property-name | "[" ws assignment~ ws "]") signature ws body | "async" sp property-name signature ws body-async | "get" sp property-name "()" annotation? ws body
 template~ ::= "`" ([^`\\$] | escape | "$"+ ([^`\\${] | escape | "{" ws assignment~ ws "}"))* "$"* "`"
 # What may begin a statement: no brace, no function; word-: with a word, behind a line without a semicolon.
-expression-statement~ ::= "delete" sep target-member~ | "void" sep single~ | target~ ws assignment-operator ws assignment~ | update~ | start~ | "await"-START
+expression-statement~ ::= target~ ws assignment-operator ws assignment~ | update~ | start~
 word-expression~ ::= "delete" sep target-member~ | "void" sep single~ | word-target~ ws assignment-operator ws assignment~ | word-target~ ("++" | "--") | word-start~AWAITSTART
 word-target~ ::= identifier | (identifier | "this") suffix~* access~
-word-start~ ::= (identifier | "this" | "super" arguments~ | "new" sep identifier ("." property-word)* type-arguments? arguments~) suffix~* operation~* ((ws ("||" | "&&") ws sum~)* | (ws "??" ws sum~)*) conditional~?
-start~ ::= [!+~-]? safe-postfix~ operation~* ((ws ("||" | "&&") ws sum~)* | (ws "??" ws sum~)*) (conditional~ | cast)?
+word-start~ ::= (identifier | "this" | "super" arguments~ | "new" sep identifier ("." property-word)* type-arguments? arguments~) suffix~* "! "? operation~* ((ws ("||" | "&&") ws sum~)* | (ws "??" ws sum~)*) conditional~?
+start~ ::= (safe-postfix~ | prefixed~) operation~* ((ws ("||" | "&&") ws sum~)* | (ws "??" ws sum~)*) (conditional~ | cast)?
 '''
 
 ARROWS = r'''
 # Functions as values. An arrow's parameters and its body are no longer within the async function around it.
 arrow ::= (identifier | type-parameters? parameters returns?) " "* "=>" ws (body | arrow-value) | "async" sp (identifier | type-parameters? parameters returns?) " "* "=>" ws (body-async | arrow-value-async)
-arrow-value ::= arrow | safe-postfix "!" | target ws assignment-operator ws assignment | start | update | prefixed | regex suffix*
-arrow-value-async ::= arrow | start-async | "await" sep single-async | prefixed-async
+arrow-value ::= arrow | safe-postfix "!" | target ws assignment-operator ws assignment | start | update | regex suffix*
+arrow-value-async ::= arrow | start-async
 function-expression ::= "function" (sep identifier)? signature ws body | "async" sp "function" (sep identifier)? signature ws body-async
-cast ::= (sp "as" sep union)+
+cast ::= (sp "as" sep union)+ | sp "as" sep function-type
 operator ::= "*" | "%" | "<" | ">" | "<=" | ">=" | "==" | "!=" | "===" | "!==" | "&" | "|" | "^" | "<<" | ">>" | ">>>"
 assignment-operator ::= "=" | "+=" | "-=" | "*=" | "/=" | "%=" | "**=" | "<<=" | ">>=" | ">>>=" | "&=" | "|=" | "^=" | "&&=" | "||=" | "??="
 '''
@@ -160,12 +163,14 @@ line-statement~^ ::= variables~ | alias | return~JUMP | ("if" ws condition~ ws |
 short~^ ::= return~ | expression-statement~JUMP
 return~ ::= "return" (sp assignment~)? | "throw" sp assignment~
 condition~ ::= "(" ws assignment~ ws ")"
-loop~ ::= "while" ws condition~ | "for" ws "(" ws (("let" | "var" | "const") sep identifier annotation? ws "=" ws for-value~ (ws "," ws identifier annotation? ws "=" ws for-value~)* ws ";" ws (assignment~ ws)? ";" ws (step~ (ws "," ws step~)* ws)? | (("const" | "let" | "var") sep (identifier | pattern) | identifier) sep ("of" | "in") sep assignment~ ws | ";" ws (assignment~ ws)? ";" ws (step~ ws)?) ")"AWAITFOR
-for-value~ ::= safe-postfix~ (ws [-+*/%] blank ws safe-postfix~)* | [-+] number
+loop~ ::= "while" ws condition~ | "for" ws "(" ws (("let" | "var" | "const") sep identifier annotation? ws "=" ws for-value~ (ws "," ws identifier annotation? ws "=" ws for-value~)* ws ";" ws (assignment~ ws)? ";" ws (step~ (ws "," ws step~)* ws)? | (("const" | "let" | "var") sep (identifier | pattern) | identifier) sep ("of" | "in") sep assignment~ ws | for-start~? ";" ws (assignment~ ws)? ";" ws (step~ (ws "," ws step~)* ws)?) ")"AWAITFOR
+for-value~ ::= safe-postfix~ (ws (operator | [-+/]) blank ws safe-postfix~)* | [-+] number
+for-start~ ::= target~ ws assignment-operator ws for-value~ (ws "," ws target~ ws assignment-operator ws for-value~)* ws
 step~ ::= update~ | target~ ws assignment-operator ws assignment~
 switch~^ ::= "switch" ws condition~ ws "{" ws (case~^ ws)* ("default" ws ":" (ws case-statements~^)? ws)? "}"
 case~^ ::= "case" sep assignment~ ws ":" (ws case-statements~^)?
-case-statements~^ ::= block-statement~^ (ws case-statements~^)? | (line-statement~^ | expression-statement~BREAK) (ws ";" (ws case-statements~^)? | nl case-words~^?)
+case-block~^ ::= "{" ws (case-statements~^ ws)? "}" | ";"
+case-statements~^ ::= (word-block-statement~^ | case-block~^) (ws case-statements~^)? | (line-statement~^ | expression-statement~BREAK) (ws ";" (ws case-statements~^)? | nl case-words~^?)
 case-words~^ ::= word-block-statement~^ (ws case-statements~^)? | (line-statement~^ | word-expression~BREAK) (ws ";" (ws case-statements~^)? | nl case-words~^?)
 catch~^ ::= "catch" (ws "(" ws identifier (ws ":" ws ("unknown" | "any"))? ws ")")? ws block~^
 finally~^ ::= "finally" ws block~^
@@ -173,8 +178,10 @@ finally~^ ::= "finally" ws block~^
 
 TAIL = r'''
 # Literals.
-string ::= "'" ([^'\\\n\r\u2028\u2029] | escape)* "'" | "\"" ([^"\\\n\r\u2028\u2029] | escape)* "\""
-escape ::= "\\" ([^0-9uxa-zA-Z\n\r\u2028\u2029] | [nrtbfvdDwWsSpPcki] | "u" hex hex hex hex | "u{" hex{1,5} "}" | "x" hex hex)
+# No digit stands behind zero, which it would make octal.
+string ::= "'" ([^'\\\n\r\u2028\u2029] | zero* escape | zero+ [^'\\\n\r\u2028\u20290-9])* zero* "'" | "\"" ([^"\\\n\r\u2028\u2029] | zero* escape | zero+ [^"\\\n\r\u2028\u20290-9])* zero* "\""
+zero ::= "\\0"
+escape ::= "\\" "\r"? "\n" | "\\" ([^0-9uxa-zA-Z\n\r\u2028\u2029] | [nrtbfvdDwWsSpPcki] | "u" hex hex hex hex | "u{" hex{1,5} "}" | "x" hex hex)
 hex ::= [0-9a-fA-F]
 number ::= ("0" | [1-9] ("_"? [0-9])*) ("." [0-9]+)? ([eE] [+-]? [0-9]+)? | "0" [xX] hex+ | "0" [bB] [01]+ | "0" [oO] [0-7]+ | ("0" | [1-9] [0-9]*) "n"
 regex ::= "/" ([^/\\\[*\n\r\u2028\u2029] | regex-part) ([^/\\\[\n\r\u2028\u2029] | regex-part)* "/" [dgimsuy]*
@@ -203,11 +210,9 @@ def with_variants(text, loops):
             part = part.replace("OPEN", "short~^")
             part = part.replace("BREAK", "" if loop else ' | "break"')
             part = part.replace('AWAITSTART', ' | "await" sep single-async operation-async*' if inside else "")
-            part = part.replace(' | "await"-START', ' | "await" sep single-async operation-async*' if inside else "")
             part = part.replace("AWAITFOR", ' | "for" sep "await" ws "(" ws ("const" | "let") sep (identifier | pattern) sep "of" sep assignment~ ws ")"' if inside else "")
             part = part.replace("AWAIT", ' | "await"' if inside else "")
-            out += part.replace("~-loop", inside + "-loop").replace("~^", inside + loop).replace("[!~]", "[!\0]").replace(
-                "[!+~-]", "[!+\0-]").replace("~", inside).replace("\0", "~")
+            out += part.replace("~-loop", inside + "-loop").replace("~^", inside + loop).replace("[!~]", "[!\0]").replace("~", inside).replace("\0", "~")
     return out
 
 

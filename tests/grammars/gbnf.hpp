@@ -266,16 +266,20 @@ class Drawer {
     return out_;
   }
 
-  // Sentences through each alternative that was drawn less than `least` times, to be called until it returns false.
+  // Sentences through each alternative that was drawn less than `least` times, to be called until it returns false. On
+  // the way, and beside it, other such alternatives are preferred, the nearest ones first.
   bool rare_sentence(std::int64_t least, std::string& out) {
     for (; goal_ < g_.nodes.size(); ++goal_, goal_choice_ = 0) {
       if (!has_alternatives(goal_)) continue;
       for (; goal_choice_ < counts_[goal_].size(); ++goal_choice_, measured_ = too_many) {
         if (counts_[goal_][goal_choice_] >= least) continue;
-        if (measured_ != goal_) measure(measured_ = goal_);
+        if (measured_ != goal_) distance_ = distances({measured_ = goal_});
         if (distance_[body(g_.root)] == too_high) continue;  // only rules that the root does not reach
+        rare_below_ = least;
+        to_rare_ = distances(rare_nodes());
         begin();
         draw(g_.bodies[static_cast<std::size_t>(g_.root)], true);
+        rare_below_ = 0;
         out = out_;
         return true;
       }
@@ -340,8 +344,17 @@ class Drawer {
     max_depth_ = 4 + static_cast<int>(random_() % 40);
     max_choices_ = 10 + static_cast<int>(random_() % 200);
   }
-  // distance_: steps from each node down to the goal.
-  void measure(std::size_t goal) {
+  bool is_rare(std::size_t node) const {
+    return has_alternatives(node) && *std::min_element(counts_[node].begin(), counts_[node].end()) < rare_below_;
+  }
+  std::vector<std::size_t> rare_nodes() const {
+    std::vector<std::size_t> out;
+    for (std::size_t i = 0; i < g_.nodes.size(); ++i)
+      if (is_rare(i)) out.push_back(i);
+    return out;
+  }
+  // Steps from each node down to the nearest of `goals`.
+  std::vector<int> distances(std::vector<std::size_t> goals) {
     if (parents_.empty()) {
       parents_.resize(g_.nodes.size());
       for (std::size_t i = 0; i < g_.nodes.size(); ++i) {
@@ -350,15 +363,16 @@ class Drawer {
         for (const int child : node.children) parents_[static_cast<std::size_t>(child)].push_back(i);
       }
     }
-    distance_.assign(g_.nodes.size(), too_high);
-    distance_[goal] = 0;
-    std::vector<std::size_t> queue{goal};
+    std::vector<int> out(g_.nodes.size(), too_high);
+    for (const std::size_t goal : goals) out[goal] = 0;
+    std::vector<std::size_t>& queue = goals;
     for (std::size_t k = 0; k < queue.size(); ++k)
       for (const std::size_t parent : parents_[queue[k]])
-        if (distance_[parent] == too_high) {
-          distance_[parent] = distance_[queue[k]] + 1;
+        if (out[parent] == too_high) {
+          out[parent] = out[queue[k]] + 1;
           queue.push_back(parent);
         }
+    return out;
   }
   int nearest(const std::vector<int>& children) const {
     return *std::min_element(children.begin(), children.end(), [&](int a, int b) {
@@ -404,6 +418,14 @@ class Drawer {
         return repeat(node, counts_[index], here, seek && !here);
     }
   }
+  // Nearer to something rare than the root is.
+  bool is_near_rare(int node) const {
+    return rare_below_ > 0 && to_rare_[static_cast<std::size_t>(node)] < to_rare_[body(g_.root)];
+  }
+  // Steps to what is rare by way of the k-th alternative.
+  int cost(const Node& node, const std::vector<std::int64_t>& counts, std::size_t k) const {
+    return counts[k] < rare_below_ ? 0 : to_rare_[static_cast<std::size_t>(node.children[k])] + 1;
+  }
   std::size_t pick(const Node& node, const std::vector<std::int64_t>& counts) {
     ++choices_;
     std::vector<double> weights;
@@ -412,6 +434,13 @@ class Drawer {
     for (std::size_t k = 0; k < node.children.size(); ++k) {
       const int height = heights_[static_cast<std::size_t>(node.children[k])];
       weights.push_back(hurry() && height > lowest ? 0 : 1 / std::sqrt(1.0 + static_cast<double>(counts[k])));
+    }
+    if (rare_below_ > 0 && chance(0.8)) {
+      int least = too_high;
+      for (std::size_t k = 0; k < weights.size(); ++k)
+        if (weights[k] > 0) least = std::min(least, cost(node, counts, k));
+      for (std::size_t k = 0; k < weights.size(); ++k)
+        if (cost(node, counts, k) > least) weights[k] = 0;
     }
     return std::discrete_distribution<std::size_t>(weights.begin(), weights.end())(random_);
   }
@@ -423,6 +452,10 @@ class Drawer {
     const double more = leaf ? 0.8 : 0.4;
     ++choices_;
     while ((node.max == unbounded || times < node.max) && (leaf || !hurry()) && chance(more)) ++times;
+    if (counts[0] < rare_below_)
+      times = std::max(node.min, seek ? 1 : 0);
+    else if (counts[1] < rare_below_ || (is_near_rare(node.children[0]) && !hurry() && chance(0.95)))
+      times = std::max(times, node.min + 1);
     if (here) times = node.min + static_cast<int>(goal_choice_);
     ++counts[times > node.min];
     for (int k = 0; k < times; ++k) draw(node.children[0], seek && k == 0);
@@ -452,7 +485,8 @@ class Drawer {
   std::vector<std::vector<std::int64_t>> counts_;
   static constexpr std::size_t too_many = SIZE_MAX;
   std::size_t goal_ = 0, goal_choice_ = 0, measured_ = too_many;
-  std::vector<int> distance_;
+  std::vector<int> distance_, to_rare_;
+  std::int64_t rare_below_ = 0;  // counts below it are preferred
   std::vector<std::vector<std::size_t>> parents_;
   std::string out_;
   int depth_ = 0, choices_ = 0, max_depth_ = 0, max_choices_ = 0;

@@ -18,7 +18,7 @@ void draw(const gbnf::Grammar& grammar, long n, unsigned long seed, long least) 
   gbnf::Drawer drawer(grammar, seed);
   std::string sentence;
   for (long i = 0; i < n; ++i) {
-    if (i < n / 4 || !drawer.rare_sentence(least, sentence)) sentence = drawer.sentence();
+    if (i < n / 10 || !drawer.rare_sentence(least, sentence)) sentence = drawer.sentence();
     Json row = Json::object();
     row.set("text", sentence);
     std::cout << row.dump() << '\n';

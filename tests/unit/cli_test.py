@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,8 @@ from pathlib import Path
 BIN, SOURCE = Path(sys.argv.pop(1)), Path(sys.argv.pop(1))
 TINY = SOURCE / "experts/expert-sql/tiny/manifest.json"
 ENVIRONMENT = dict(os.environ, LC_ALL="C")
+PLAIN = ("{%- for message in messages %}\n{{- '<|' + message.role + '|>\\n' + message.content + '\\n' }}\n{%- endfor %}\n"
+         "{%- if add_generation_prompt %}{{- '<|assistant|>\\n' }}{%- endif %}")  # the chat template of that name
 
 
 def run(*arguments, **options):
@@ -95,15 +98,40 @@ class Cli(unittest.TestCase):
         self.assertEqual(json.loads(result.stdout)["errors"][0]["code"], "EXPERT-E252")
 
     def test_a_chat_template_is_known_by_its_text_or_refused(self):
-        plain = ("{%- for message in messages %}\n{{- '<|' + message.role + '|>\\n' + message.content + '\\n' }}\n{%- endfor %}\n"
-                 "{%- if add_generation_prompt %}{{- '<|assistant|>\\n' }}{%- endif %}")
-        for name, text in (("plain.jinja", plain + "\n"), ("tokenizer_config.json", json.dumps({"chat_template": plain}))):
+        for name, text in (("plain.jinja", PLAIN + "\n"), ("tokenizer_config.json", json.dumps({"chat_template": PLAIN}))):
             result = run("check", "chat_template", self.write(name, text))
             self.assertEqual(result.returncode, 0, result.stderr)
             self.assertIn("ok, the chat template plain", result.stderr)
         self.refused(run("check", "chat_template", self.write("own.jinja", "{{ ''.__class__.__mro__ }}")), 419, "own.jinja", "SHA-256")
         self.refused(run("check", "chat_template", self.write("none.json", "{}")), 420, "/chat_template")
         self.refused(run("check", "chat_template", self.write("deep.json", '{"chat_template": ' + "[" * 100000)), 212)
+
+    def test_the_models_own_chat_template_must_be_the_experts(self):
+        model = shutil.copytree(self.base, self.path / "templated")
+        asked = ("--model", model, "--manifest", TINY)
+        commands = {
+            "train": ("train", *asked, "--data", self.rows, "--out", self.path / "no"),
+            "generate": ("generate", *asked, "--input", self.rows, "--output", self.path / "no.jsonl", "--max-new-tokens", 1),
+            "chat": ("chat", *asked),
+        }
+        for name, text in (("tokenizer_config.json", json.dumps({"chat_template": PLAIN})), ("chat_template.jinja", PLAIN)):
+            (model / name).write_text(text)
+            for command in commands.values():
+                result = run(*command, "--json", stdin=subprocess.DEVNULL)
+                self.assertEqual(result.returncode, 2, result.stderr)
+                self.assertIn(f"{name}: /chat_template", result.stderr)
+                (found,) = json.loads(result.stdout)["mismatches"]
+                self.assertEqual((found["manifest"], found["compiled"], found["policy"]), ("plain", "qwen3", "chat_template"))
+            (model / name).unlink()
+        self.assertFalse((self.path / "no").exists() or (self.path / "no.jsonl").exists())
+        # What cannot be compared is said; a file without a template is no reason to stop.
+        for text, said in (({"chat_template": "{{ messages }}"}, True), ({"eos_token": "<|im_end|>"}, False)):
+            (model / "tokenizer_config.json").write_text(json.dumps(text))
+            result = run(*commands["generate"])
+            self.assertEqual(result.returncode, 0, result.stderr)
+            self.assertEqual("chat template is not compared" in result.stderr, said, result.stderr)
+        (model / "tokenizer_config.json").write_text("{")
+        self.refused(run(*commands["generate"]), 210, "tokenizer_config.json")
 
     def test_a_safetensors_file_with_a_number_that_is_not_finite_is_refused(self):
         data = (self.base / "model.safetensors").read_bytes()

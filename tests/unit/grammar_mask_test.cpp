@@ -159,7 +159,8 @@ const std::string folder = std::string(EXPERT_SOURCE_DIR) + "/bench/peers/gramma
 
 TEST_CASE("on random grammars masks equal brute force and matchers agree with the grammar's meaning", "[grammar]") {
   const Vocabulary vocabulary = vocabulary_of(small_tokens());
-  std::vector<unsigned> seeds{2682, 2750, 3756, 4118, 4258};  // some of the most ambiguous of the first 5,000
+  std::vector<unsigned> seeds{2682,  2750,  3756, 4118, 4258,  // some of the most ambiguous of the first 5,000
+                              15107, 16874, 19629};  // rings of states that go to the next one by the same letters
   for (unsigned seed = 0; seed < 400; ++seed) seeds.push_back(seed);
   int made = 0, several = 0;
   for (const unsigned seed : seeds) {
@@ -358,15 +359,4 @@ TEST_CASE("a token that opens too many rules is an error, not a crash", "[gramma
   GrammarMatcher matcher(masks);
   CHECK(error_of([&] { matcher.mask(); }).error_code() == token_nests_too_deep);
   CHECK(error_of([&] { matcher.mask(); }).error_code() == token_nests_too_deep);  // and the memo is still sound
-}
-
-TEST_CASE("a vocabulary is checked", "[grammar]") {
-  const auto make = [](std::int64_t size, std::int32_t end, std::size_t bytes) {
-    return Vocabulary(size, {&end, 1}, [&](std::int32_t) { return std::string(bytes, 'a'); });
-  };
-  CHECK(error_of([&] { make(0, 0, 1); }).error_code() == vocabulary_invalid);
-  CHECK(error_of([&] { make(3, 3, 1); }).error_code() == vocabulary_invalid);
-  CHECK(error_of([&] { make(3, -1, 1); }).error_code() == vocabulary_invalid);
-  CHECK(error_of([&] { make(3, 0, Vocabulary::max_token_bytes + 1); }).error_code() == vocabulary_invalid);
-  CHECK(make(3, 0, Vocabulary::max_token_bytes).tokens().size() == 2);
 }

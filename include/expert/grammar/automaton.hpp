@@ -61,9 +61,10 @@ class GrammarAutomaton {
   // Throws E322, E325, E326, E332.
   explicit GrammarAutomaton(const GrammarSyntax& syntax, const Limits& limits = default_limits) {
     const detail::GrammarAnalysis analysis(syntax, limits);
-    build(syntax, analysis, limits);
-    find_first_and_follow();
-    fill_actions();
+    find_first_and_follow(build(syntax, analysis, limits));
+    add_actions();
+    to_bytes(first_);
+    to_bytes(follow_);
   }
 
   std::int32_t states() const { return static_cast<std::int32_t>(rule_of_.size()); }
@@ -75,6 +76,8 @@ class GrammarAutomaton {
   std::int32_t next(std::int32_t state, std::uint8_t byte) const {
     return next_[index(state) * classes_ + class_of_[byte]];
   }
+  // Equal for bytes that no state tells apart.
+  std::uint8_t class_of(std::uint8_t byte) const { return class_of_[byte]; }
   const Action& action(std::int32_t state, std::uint8_t byte) const {
     return actions_[index(state) * classes_ + class_of_[byte]];
   }
@@ -93,28 +96,28 @@ class GrammarAutomaton {
  private:
   static std::size_t index(std::int32_t i) { return static_cast<std::size_t>(i); }
 
-  inline void build(const GrammarSyntax& syntax, const detail::GrammarAnalysis& analysis, const Limits& limits);
+  // States, calls, and the actions on what leads on within a rule. Returns the classes of these bytes for each state.
+  inline std::vector<ByteSet> build(const GrammarSyntax& syntax, const detail::GrammarAnalysis& analysis,
+                                    const Limits& limits);
   inline void find_classes(const detail::Nfa& nfa);
 
-  ByteSet own_bytes(std::int32_t state) const {
-    ByteSet bytes;
-    for (unsigned byte = 0; byte < 256; ++byte)
-      if (next(state, static_cast<std::uint8_t>(byte)) != dead) bytes.add(static_cast<std::uint8_t>(byte));
-    return bytes;
-  }
-  ByteSet first_of_state(std::int32_t state, const ByteSet& own) const {
-    ByteSet bytes = own;
-    const auto [begin, end] = calls(state);
-    for (const Call* call = begin; call != end; ++call) bytes.add(first(call->rule));
-    return bytes;
-  }
-  void find_first_and_follow() {
+  // Here and in add_actions the sets are of classes: there are fewer of them than bytes. begins (states): the classes
+  // of the bytes that lead on within the rule.
+  void find_first_and_follow(std::vector<ByteSet> begins) {
+    const auto add_calls = [&](std::int32_t state) {
+      const auto [begin, end] = calls(state);
+      for (const Call* call = begin; call != end; ++call) begins[index(state)].add(first_[index(call->rule)]);
+    };
     std::vector<std::int32_t> order(start_.size());
     for (std::size_t i = 0; i < order.size(); ++i) order[i] = static_cast<std::int32_t>(i);
     std::sort(order.begin(), order.end(), [this](std::int32_t a, std::int32_t b) { return rank(a) > rank(b); });
     first_.resize(order.size());
     follow_.resize(order.size());
-    for (const std::int32_t rule : order) first_[index(rule)] = first_of_state(start(rule), own_bytes(start(rule)));
+    for (const std::int32_t rule : order) {
+      add_calls(start(rule));
+      first_[index(rule)] = begins[index(start(rule))];
+    }
+    for (std::int32_t state = 0; state < states(); ++state) add_calls(state);
     struct Flow {  // what follows `from` follows `to` too
       std::int32_t from, to;
     };
@@ -122,7 +125,7 @@ class GrammarAutomaton {
     for (std::int32_t state = 0; state < states(); ++state) {
       const auto [begin, end] = calls(state);
       for (const Call* call = begin; call != end; ++call) {
-        follow_[index(call->rule)].add(first_of_state(call->back, own_bytes(call->back)));
+        follow_[index(call->rule)].add(begins[index(call->back)]);
         if (ends(call->back) && rule_of(state) != call->rule) flows.push_back({rule_of(state), call->rule});
       }
     }
@@ -132,24 +135,30 @@ class GrammarAutomaton {
     }
   }
 
-  void fill_actions() {
+  // To those of build().
+  void add_actions() {
     deterministic_ = true;
-    actions_.resize(next_.size());
     for (std::int32_t state = 0; state < states(); ++state) {
       Action* row = actions_.data() + index(state) * classes_;
-      for (std::size_t c = 0; c < classes_; ++c)
-        if (const std::int32_t to = next_[index(state) * classes_ + c]; to != dead) row[c] = {Step::shift, to};
       for (std::size_t i = call_begin_[index(state)]; i < call_begin_[index(state) + 1]; ++i)
         add_action(row, first(calls_[i].rule), {Step::call, static_cast<std::int32_t>(i)});
       if (ends(state)) add_action(row, follow(rule_of(state)), {Step::reduce, 0});
     }
   }
-  void add_action(Action* row, const ByteSet& bytes, Action action) {
-    for (std::size_t c = 0; c < classes_; ++c) {
-      if (!bytes.has(byte_of_[c])) continue;
-      const bool taken = row[c].step != Step::fail;
-      row[c] = taken ? Action{Step::several, 0} : action;
-      deterministic_ &= !taken;
+  void add_action(Action* row, const ByteSet& classes, Action action) {
+    for (std::size_t w = 0; w < classes.words.size(); ++w)
+      for (std::uint64_t bits = classes.words[w]; bits != 0; bits &= bits - 1) {
+        Action& here = row[64 * w + static_cast<std::size_t>(std::countr_zero(bits))];
+        const bool taken = here.step != Step::fail;
+        here = taken ? Action{Step::several, 0} : action;
+        deterministic_ &= !taken;
+      }
+  }
+  void to_bytes(std::vector<ByteSet>& sets) const {
+    for (ByteSet& set : sets) {
+      const ByteSet classes = std::exchange(set, {});
+      for (unsigned byte = 0; byte < 256; ++byte)
+        if (classes.has(class_of_[byte])) set.add(static_cast<std::uint8_t>(byte));
     }
   }
 
@@ -172,13 +181,25 @@ namespace detail {
 // One rule's states are sets of the Nfa's; equal sets are one state.
 class Determinizer {
  public:
-  struct State {
-    std::vector<std::pair<ByteRange, std::int32_t>> bytes;  // ascending, disjoint
-    std::vector<std::pair<std::int32_t, std::int32_t>> calls;
-    bool ends;
+  using Bytes = std::pair<ByteRange, std::int32_t>;
+  using Calls = std::pair<std::int32_t, std::int32_t>;
+  // Those of the states one behind the other.
+  struct States {
+    std::vector<Bytes> bytes = {};  // of a state ascending, disjoint
+    std::vector<Calls> calls = {};
+    std::vector<std::size_t> bytes_begin{0}, calls_begin{0};  // (expanded states + 1)
+    std::vector<std::uint8_t> ends = {};                      // (states)
+
+    std::size_t size() const { return ends.size(); }
+    std::span<const Bytes> bytes_of(std::size_t s) const {
+      return std::span(bytes).subspan(bytes_begin[s], bytes_begin[s + 1] - bytes_begin[s]);
+    }
+    std::span<const Calls> calls_of(std::size_t s) const {
+      return std::span(calls).subspan(calls_begin[s], calls_begin[s + 1] - calls_begin[s]);
+    }
   };
 
-  Determinizer(const Nfa& nfa, std::vector<State>& states, std::int64_t max_states, std::int64_t max_work)
+  Determinizer(const Nfa& nfa, States& states, std::int64_t max_states, std::int64_t max_work)
       : nfa_(nfa),
         states_(states),
         max_states_(max_states),
@@ -190,12 +211,12 @@ class Determinizer {
   bool run(NfaBuilder::Ends ends) {
     index_.clear();
     sets_.clear();
+    set_begin_.assign(1, 0);
     ++run_;
-    first_state_ = states_.size();
     accept_ = ends.accept;
     targets_.assign(1, ends.start);
     if (state_of_targets() < 0) return false;
-    for (std::size_t i = 0; i < sets_.size(); ++i)
+    for (std::size_t i = 0; i + 1 < set_begin_.size(); ++i)
       if (!expand(i)) return false;
     return true;
   }
@@ -236,9 +257,9 @@ class Determinizer {
     const auto next = static_cast<std::int32_t>(states_.size());
     if (!index_.insert(key, next)) return index_.find(key);
     if (work_left_ < 0 || next >= max_states_) return -1;
-    states_.push_back({});
-    states_.back().ends = std::binary_search(set_.begin(), set_.end(), accept_);
-    sets_.push_back(set_);
+    states_.ends.push_back(std::binary_search(set_.begin(), set_.end(), accept_));
+    sets_.insert(sets_.end(), set_.begin(), set_.end());
+    set_begin_.push_back(sets_.size());
     return next;
   }
 
@@ -246,8 +267,8 @@ class Determinizer {
     edges_.clear();
     borders_.clear();
     called_.clear();
-    for (const std::int32_t state : sets_[i])
-      nfa_.each_edge(state, [&](const Nfa::Edge& edge) {
+    for (std::size_t k = set_begin_[i]; k < set_begin_[i + 1]; ++k)
+      nfa_.each_edge(sets_[k], [&](const Nfa::Edge& edge) {
         if (edge.label == Nfa::Label::bytes) {
           edges_.push_back(edge);
           borders_.push_back(edge.bytes.low);
@@ -256,32 +277,35 @@ class Determinizer {
           called_.push_back({edge.rule, edge.target});
         }
       });
-    return expand_bytes(first_state_ + i) && expand_calls(first_state_ + i);
+    if (!expand_bytes() || !expand_calls()) return false;
+    states_.bytes_begin.push_back(states_.bytes.size());
+    states_.calls_begin.push_back(states_.calls.size());
+    return true;
   }
 
-  bool expand_bytes(std::size_t state) {
-    if (edges_.size() == 1) return add_bytes(state, edges_[0].bytes, {edges_.data(), 1});
+  bool expand_bytes() {
+    if (edges_.size() == 1) return add_bytes(edges_[0].bytes, {edges_.data(), 1});
     std::sort(borders_.begin(), borders_.end());
     borders_.erase(std::unique(borders_.begin(), borders_.end()), borders_.end());
     for (std::size_t k = 0; k + 1 < borders_.size(); ++k) {
       const ByteRange bytes{static_cast<std::uint8_t>(borders_[k]), static_cast<std::uint8_t>(borders_[k + 1] - 1)};
-      if (!add_bytes(state, bytes, edges_)) return false;
+      if (!add_bytes(bytes, edges_)) return false;
     }
     return true;
   }
   // An edge to all that `edges` lead to; no edge of them begins or ends within `bytes`.
-  bool add_bytes(std::size_t state, ByteRange bytes, std::span<const Nfa::Edge> edges) {
+  bool add_bytes(ByteRange bytes, std::span<const Nfa::Edge> edges) {
     targets_.clear();
     for (const Nfa::Edge& edge : edges)
       if (edge.bytes.low <= bytes.low && bytes.low <= edge.bytes.high) targets_.push_back(edge.target);
     work_left_ -= static_cast<std::int64_t>(edges.size());
     if (targets_.empty()) return true;
     const std::int32_t target = state_of_targets();
-    if (target >= 0) states_[state].bytes.push_back({bytes, target});
+    if (target >= 0) states_.bytes.push_back({bytes, target});
     return target >= 0;
   }
 
-  bool expand_calls(std::size_t state) {
+  bool expand_calls() {
     std::sort(called_.begin(), called_.end());
     for (std::size_t k = 0; k < called_.size();) {
       const std::int32_t rule = called_[k].first;
@@ -289,22 +313,22 @@ class Determinizer {
       for (; k < called_.size() && called_[k].first == rule; ++k) targets_.push_back(called_[k].second);
       const std::int32_t target = state_of_targets();
       if (target < 0) return false;
-      states_[state].calls.push_back({rule, target});
+      states_.calls.push_back({rule, target});
     }
     return true;
   }
 
   const Nfa& nfa_;
-  std::vector<State>& states_;
+  States& states_;
   std::int64_t max_states_, work_left_;
   std::vector<std::uint32_t> mark_;
   std::vector<std::pair<std::int32_t, std::int32_t>> alone_;  // run and state of a set made from one target
   std::int32_t run_ = 0;
   std::uint32_t serial_ = 0;
-  std::size_t first_state_ = 0;
   std::int32_t accept_ = -1;
   TextIndex index_;
-  std::vector<std::vector<std::int32_t>> sets_;
+  std::vector<std::int32_t> sets_;  // of the rule's states, one behind the other
+  std::vector<std::size_t> set_begin_;
   std::vector<std::int32_t> set_, targets_;
   std::vector<Nfa::Edge> edges_;
   std::vector<unsigned> borders_;
@@ -313,8 +337,8 @@ class Determinizer {
 
 }  // namespace detail
 
-inline void GrammarAutomaton::build(const GrammarSyntax& syntax, const detail::GrammarAnalysis& analysis,
-                                    const Limits& limits) {
+inline std::vector<ByteSet> GrammarAutomaton::build(const GrammarSyntax& syntax,
+                                                    const detail::GrammarAnalysis& analysis, const Limits& limits) {
   detail::NfaBuilder builder(syntax, analysis, limits);
   std::vector<std::int32_t> number(syntax.rules.size(), -1);  // of a rule among those that are called
   std::vector<detail::NfaBuilder::Ends> ends;
@@ -329,7 +353,7 @@ inline void GrammarAutomaton::build(const GrammarSyntax& syntax, const detail::G
   find_classes(builder.nfa());
   constexpr std::int64_t max_table = std::int64_t{1} << 24, work_per_state = 200;
   const std::int64_t max_states = std::min(limits.grammar_states, max_table / static_cast<std::int64_t>(classes_));
-  std::vector<detail::Determinizer::State> states;
+  detail::Determinizer::States states;
   detail::Determinizer determinizer(builder.nfa(), states, max_states, limits.grammar_states * work_per_state);
   for (std::size_t r = 0; r < ends.size(); ++r) {
     start_.push_back(static_cast<std::int32_t>(states.size()));
@@ -343,21 +367,28 @@ inline void GrammarAutomaton::build(const GrammarSyntax& syntax, const detail::G
     rule_of_.resize(states.size(), static_cast<std::int32_t>(r));
   }
   detail::IntIndex places;
+  std::vector<ByteSet> own(states.size());
   next_.assign(states.size() * classes_, dead);
+  actions_.resize(next_.size());
   for (std::size_t s = 0; s < states.size(); ++s) {
-    for (const auto& [bytes, target] : states[s].bytes)
-      for (unsigned c = class_of_[bytes.low]; c <= class_of_[bytes.high]; ++c) next_[s * classes_ + c] = target;
-    ends_.push_back(states[s].ends);
+    for (const auto& [bytes, target] : states.bytes_of(s))
+      for (unsigned c = class_of_[bytes.low]; c <= class_of_[bytes.high]; ++c) {
+        own[s].add(static_cast<std::uint8_t>(c));
+        next_[s * classes_ + c] = target;
+        actions_[s * classes_ + c] = {Step::shift, target};
+      }
     call_begin_.push_back(calls_.size());
-    for (const auto& [rule, back] : states[s].calls) {
-      const detail::Determinizer::State& behind = states[index(back)];
-      const bool tail = behind.ends && behind.bytes.empty() && behind.calls.empty();
+    for (const auto& [rule, back] : states.calls_of(s)) {
+      const std::size_t behind = index(back);
+      const bool tail = states.ends[behind] != 0 && states.bytes_of(behind).empty() && states.calls_of(behind).empty();
       const std::uint64_t key = detail::IntIndex::key(rule, back);
       places.insert(key, static_cast<std::int32_t>(calls_.size()));
       calls_.push_back({number[index(rule)], back, places.find(key), tail});
     }
   }
   call_begin_.push_back(calls_.size());
+  ends_ = std::move(states.ends);
+  return own;
 }
 
 // Classes are ranges of bytes: between two neighbouring borders no edge begins or ends.

@@ -8,6 +8,7 @@
 // kept as an end only where some byte below it can follow the rule at all, which keeps most lists short.
 #pragma once
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <deque>
 #include <span>
@@ -70,6 +71,7 @@ class TokenSets {
   TokenSets(const GrammarAutomaton& automaton, const Vocabulary& vocabulary, Isa isa, std::int64_t max_work)
       : automaton_(automaton), vocabulary_(vocabulary), isa_(isa), max_work_(max_work) {
     profiles_.resize(static_cast<std::size_t>(automaton.states()));
+    find_representatives();
     for (std::int32_t rule = 0; rule < automaton.rules(); ++rule) {
       first_kinds_.push_back(kinds_of(automaton.first(rule)));
       follow_kinds_.push_back(kinds_of(automaton.follow(rule)));
@@ -83,7 +85,7 @@ class TokenSets {
     const std::uint64_t key = IntIndex::key(node, state);
     if (const std::int32_t known = by_node_.find(key); known >= 0) return known;
     Work& work = open_work();
-    visit(work, node, state, none);
+    visit(work, node, state, {});
     const std::int32_t made = close_work();
     by_node_.insert(key, made);
     return made;
@@ -93,7 +95,7 @@ class TokenSets {
     const std::uint64_t key = IntIndex::key(list, state);
     if (const std::int32_t known = by_list_.find(key); known >= 0) return known;
     Work& work = open_work();
-    for (const std::int32_t node : lists_[list]) arrive(work, node, state, none);
+    for (const std::int32_t node : lists_[list]) arrive(work, node, state, {});
     const std::int32_t made = close_work();
     by_list_.insert(key, made);
     return made;
@@ -157,6 +159,30 @@ class TokenSets {
     return kinds;
   }
 
+  // Of the bytes that the automaton does not tell apart and that are of one kind the first, and of those that continue
+  // a character in the same way.
+  void find_representatives() {
+    std::vector<std::uint64_t> seen;
+    const auto is_first = [&](std::uint64_t key) {
+      const bool is = std::find(seen.begin(), seen.end(), key) == seen.end();
+      if (is) seen.push_back(key);
+      return is;
+    };
+    for (unsigned byte = 0; byte < 256; ++byte)
+      if (is_first(IntIndex::key(automaton_.class_of(static_cast<std::uint8_t>(byte)),
+                                 static_cast<std::int32_t>(kind_of(byte)))))
+        (byte < 0x80 ? ascii_ : beyond_).push_back(static_cast<std::uint8_t>(byte));
+    for (std::size_t utf8 = 0; utf8 < continue_.size(); ++utf8) {
+      seen.clear();
+      for (unsigned byte = 0x80; byte < 256; ++byte) {
+        const Utf8 next = utf8_step(static_cast<Utf8>(utf8), static_cast<std::uint8_t>(byte));
+        if (next != Utf8::bad && is_first(IntIndex::key(automaton_.class_of(static_cast<std::uint8_t>(byte)),
+                                                        static_cast<std::int32_t>(next))))
+          continue_[utf8].push_back({static_cast<std::uint8_t>(byte), next});
+      }
+    }
+  }
+
   Profile& profile(std::int32_t state) {
     Profile& profile = profiles_[static_cast<std::size_t>(state)];
     if (!profile.known) fill(profile, state);
@@ -164,11 +190,12 @@ class TokenSets {
   }
   void fill(Profile& profile, std::int32_t state) const {
     CharacterKinds loops = 0, others = 0, leaves = 0;  // kinds with a byte that leads back, that does not, that goes on
-    for (unsigned byte = 0; byte < 256; ++byte) {
-      const std::int32_t to = automaton_.next(state, static_cast<std::uint8_t>(byte));
-      if (byte < 0x80) (to == state ? loops : others) |= ascii_kinds[byte];
-      if (to != state && to != GrammarAutomaton::dead) leaves |= kind_of(byte);
-    }
+    for (const auto* bytes : {&ascii_, &beyond_})
+      for (const std::uint8_t byte : *bytes) {
+        const std::int32_t to = automaton_.next(state, byte);
+        if (byte < 0x80) (to == state ? loops : others) |= ascii_kinds[byte];
+        if (to != state && to != GrammarAutomaton::dead) leaves |= kind_of(byte);
+      }
     profile.loop = loops & ~others;
     const auto [begin, end] = automaton_.calls(state);
     for (const auto* call = begin; call != end; ++call)
@@ -198,9 +225,9 @@ class TokenSets {
     if (home != state) with_rest(home);
     const CharacterKinds loop = profile(home).loop;
     CharacterKinds others = 0, exit = here.stack | (here.next & ~loop);
-    for (unsigned byte = 0; byte < 0x80; ++byte) {
+    for (const std::uint8_t byte : ascii_) {
       if (!(loop & ascii_kinds[byte])) continue;
-      const std::int32_t to = automaton_.next(state, static_cast<std::uint8_t>(byte));
+      const std::int32_t to = automaton_.next(state, byte);
       if (leads_home(to, home))
         exit |= to == home ? profile(home).exit : profile(to).rest_exit;
       else
@@ -230,8 +257,13 @@ class TokenSets {
     }
     const Profile* behind = &profile(at);
     const bool goes_on = behind->run > 0 && behind->first == kinds && behind->rest == kinds;
-    std::size_t run = goes_on ? behind->run : 0;
+    const bool is_ring = std::find(row.begin(), row.end(), at) != row.end();
+    std::size_t run = is_ring ? unlimited : goes_on ? behind->run : 0;
     CharacterKinds exit = goes_on ? behind->rest_exit : behind->next;  // behind the row all that comes is of interest
+    if (is_ring) {
+      exit = 0;
+      for (const std::int32_t member : row) exit |= profile(member).stack | (profile(member).next & ~kinds);
+    }
     for (std::size_t i = row.size(); i-- > 0;) {
       Profile& here = profile(row[i]);
       exit |= here.stack | (here.next & ~kinds);
@@ -248,8 +280,7 @@ class TokenSets {
     if (to == GrammarAutomaton::dead) to = automaton_.next(state, 'Q');
     if (to == GrammarAutomaton::dead) return {0, to};
     CharacterKinds kinds = 0, others = 0;
-    for (unsigned byte = 0; byte < 0x80; ++byte)
-      (automaton_.next(state, static_cast<std::uint8_t>(byte)) == to ? kinds : others) |= ascii_kinds[byte];
+    for (const std::uint8_t byte : ascii_) (automaton_.next(state, byte) == to ? kinds : others) |= ascii_kinds[byte];
     if (every_character_leads(to, state, Utf8::border)) kinds |= beyond_ascii;
     return {kinds & ~others, to};
   }
@@ -284,9 +315,9 @@ class TokenSets {
       const Profile& here = profile(between[i]);
       exit |= here.stack | (here.next & ~loop);
       if ((loop & beyond_ascii) && !every_character_leads(home, between[i], Utf8::border)) return false;
-      for (unsigned byte = 0; byte < 0x80; ++byte) {
+      for (const std::uint8_t byte : ascii_) {
         if (!(loop & ascii_kinds[byte])) continue;
-        const std::int32_t to = automaton_.next(between[i], static_cast<std::uint8_t>(byte));
+        const std::int32_t to = automaton_.next(between[i], byte);
         if (to == GrammarAutomaton::dead || between.size() > max_between) return false;
         if (is_home(to) && to != home)
           exit |= profile(to).rest_exit;
@@ -307,10 +338,8 @@ class TokenSets {
   bool every_character_leads(std::int32_t home, std::int32_t state, Utf8 utf8) const {
     std::int32_t seen_state = none;
     Utf8 seen_utf8 = Utf8::bad;
-    for (unsigned byte = 0x80; byte < 256; ++byte) {
-      const Utf8 next = utf8_step(utf8, static_cast<std::uint8_t>(byte));
-      if (next == Utf8::bad) continue;
-      const std::int32_t to = automaton_.next(state, static_cast<std::uint8_t>(byte));
+    for (const auto& [byte, next] : continue_[static_cast<std::size_t>(utf8)]) {
+      const std::int32_t to = automaton_.next(state, byte);
       if (to == seen_state && next == seen_utf8) continue;  // neighbours mostly do the same
       if (to == GrammarAutomaton::dead) return false;
       if (next == Utf8::border ? to != home : !every_character_leads(home, to, next)) return false;
@@ -363,7 +392,7 @@ class TokenSets {
   // Equal results are kept once: the states of a long repetition accept the same tokens until its end is near.
   static std::uint64_t content_of(const Result& result) {
     std::uint64_t content = static_cast<std::uint64_t>(result.ends);
-    for (const std::uint64_t word : result.words) content = mix_bits(content ^ word);
+    for (std::size_t i = 0; i < result.words.size(); ++i) content += mix_bits(result.words[i] + i);  // none waits
     for (const std::int32_t id : result.ids) content = mix_bits(content ^ static_cast<std::uint64_t>(id));
     return content;
   }
@@ -379,6 +408,7 @@ class TokenSets {
 
   // Tokens of which all that is behind `node` (the root or the space) is such a text as a profile describes.
   const std::uint64_t* text_mask(CharacterKinds first, CharacterKinds rest, std::size_t run, std::int32_t node) {
+    if (vocabulary_.longer_than(run).empty()) run = unlimited;
     for (const TextMask& known : text_masks_)
       if (known.rest == rest && known.first == first && known.run == run && known.node == node)
         return known.words.data();
@@ -406,20 +436,25 @@ class TokenSets {
     for (std::int32_t w = node.first_child; w < node.first_child + node.children; ++w) f(w, vocabulary_.node(w));
   }
 
-  // The tokens below `v` from `state` on. `covered` is none or the state from which a pass has added the tokens of its
-  // kind of text; the way to `v` is such a text.
-  void visit(Work& work, std::int32_t v, std::int32_t state, std::int32_t covered) {
+  // A pass that has added the tokens of a state's kind of text, and how many characters of them are left; the way to
+  // the node in hand is such a text.
+  struct Covered {
+    std::int32_t state = none;
+    std::size_t left = 0;  // or unlimited
+  };
+  // The tokens below `v` from `state` on, but for those that are covered.
+  void visit(Work& work, std::int32_t v, std::int32_t state, Covered covered) {
     const Vocabulary::Node& node = vocabulary_.node(v);
     if ((node.below & profile(state).next) == 0) return;
     if (++work_ > max_work_)
       give_up(mask_too_costly, joined({"at most ", max_work_, " nodes of the vocabulary (grammar_mask_work)"}),
               "Make the grammar less ambiguous");
-    CharacterKinds kinds = covered == none ? 0 : profile(covered).rest;
-    if (covered == none && (v == Vocabulary::root || v == vocabulary_.space())) {
+    CharacterKinds kinds = covered.state == none ? 0 : profile(covered.state).rest;
+    if (covered.state == none && (v == Vocabulary::root || v == vocabulary_.space())) {
       const Profile& here = with_rest(state);
       if (here.run > 1) {
         kinds = here.first;
-        covered = state;
+        covered = {state, here.run};
         work.words.push_back(text_mask(here.first, here.rest, here.run, v));
       }
     }
@@ -435,16 +470,17 @@ class TokenSets {
     for (const auto* call = begin; call != end; ++call)
       if (node.below & first_kinds_[static_cast<std::size_t>(call->rule)]) visit_call(work, v, *call);
   }
-  // The token that ends at `w` is in the work. What is below need not be looked at where no kind of character leads
-  // away from the text; where the text has its full length, all of it must.
-  void visit_covered(Work& work, std::int32_t w, std::int32_t to, std::int32_t covered) {
+  // The token that ends at `w` is in the work. What is below need not be looked at where the text goes on for as long
+  // as the pass says and no kind of character leads away from it; where it has its full length, all of it must.
+  void visit_covered(Work& work, std::int32_t w, std::int32_t to, Covered covered) {
     const Vocabulary::Node& child = vocabulary_.node(w);
-    const Profile& start = profile(covered);
+    const Profile& start = profile(covered.state);
     const bool within = child.utf8 != Utf8::border;  // a character
+    if (!within && covered.left != unlimited) --covered.left;
+    if (covered.left == 0) return arrive(work, w, to, {});
     const Profile& here = within ? start : with_rest(to);
-    const bool goes_on = within || (here.run > 0 && here.first == start.rest && here.rest == start.rest);
-    if (!goes_on) return arrive(work, w, to, none);
-    if (child.below & here.rest_exit) arrive(work, w, to, covered);
+    const bool as_said = within || (here.run == covered.left && here.first == start.rest && here.rest == start.rest);
+    if (!as_said || (child.below & here.rest_exit)) arrive(work, w, to, covered);
   }
   void visit_open(Work& work, std::int32_t w, std::int32_t to) {
     const Vocabulary::Node& child = vocabulary_.node(w);
@@ -452,7 +488,7 @@ class TokenSets {
     // Where only the loop goes on, all tokens below do.
     const bool all = child.byte < 0x80 && (child.below & (~there.loop | there.exit)) == 0;
     add_tokens(work, child.tokens_begin, all ? child.tokens_end : child.own_end);
-    if (!all) arrive(work, w, to, none);
+    if (!all) arrive(work, w, to, {});
   }
 
   void visit_call(Work& work, std::int32_t v, const GrammarAutomaton::Call& call) {
@@ -461,11 +497,11 @@ class TokenSets {
     if (!result.words.empty()) work.words.push_back(result.words.data());
     work.ids.insert(work.ids.end(), result.ids.begin(), result.ids.end());
     for (const std::int32_t end : lists_[result.ends])
-      if (work.arrived.insert(IntIndex::key(end, call.back), 0)) arrive(work, end, call.back, none);
+      if (work.arrived.insert(IntIndex::key(end, call.back), 0)) arrive(work, end, call.back, {});
   }
 
   // `state` has been reached at node `v`.
-  void arrive(Work& work, std::int32_t v, std::int32_t state, std::int32_t covered) {
+  void arrive(Work& work, std::int32_t v, std::int32_t state, Covered covered) {
     if (automaton_.ends(state) && may_end(v, automaton_.rule_of(state))) work.ends.push_back(v);
     visit(work, v, state, covered);
   }
@@ -488,7 +524,9 @@ class TokenSets {
   Isa isa_;
   std::vector<Profile> profiles_;                           // (states)
   std::vector<CharacterKinds> first_kinds_, follow_kinds_;  // (rules)
-  std::deque<TextMask> text_masks_;                         // a mask stays where it is
+  std::vector<std::uint8_t> ascii_, beyond_;                // find_representatives()
+  std::array<std::vector<std::pair<std::uint8_t, Utf8>>, static_cast<std::size_t>(Utf8::bad)> continue_;
+  std::deque<TextMask> text_masks_;  // a mask stays where it is
   IntIndex by_node_, by_list_, by_content_;
   std::deque<Result> results_;  // a result stays where it is
   ListTable lists_;

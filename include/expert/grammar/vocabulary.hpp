@@ -3,6 +3,7 @@
 #pragma once
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -50,9 +51,9 @@ constexpr Utf8 utf8_step(Utf8 state, std::uint8_t byte) {
   const auto within = [byte](std::uint8_t low, std::uint8_t high, Utf8 next) {
     return byte >= low && byte <= high ? next : Utf8::bad;
   };
+  if (state == Utf8::border && byte < 0x80) return state;
   switch (state) {
     case Utf8::border:
-      if (byte < 0x80) return Utf8::border;
       if (byte < 0xc2 || byte > 0xf4) return Utf8::bad;
       if (byte < 0xe0) return Utf8::one_more;
       if (byte < 0xf0) return byte == 0xe0 ? Utf8::after_e0 : byte == 0xed ? Utf8::after_ed : Utf8::two_more;
@@ -82,7 +83,7 @@ constexpr Utf8 utf8_step(Utf8 state, std::uint8_t byte) {
 // Immutable once made; safe to read from many threads.
 class Vocabulary {
  public:
-  static constexpr std::size_t max_token_bytes = 1024;
+  static constexpr std::size_t max_token_bytes = 1024, max_bytes = std::size_t{1} << 26;
   static constexpr std::int32_t root = 0;
 
   // Children of a node lie side by side, ordered by byte; the tokens below a node are one range of tokens().
@@ -103,6 +104,7 @@ class Vocabulary {
       : size_(size), end_tokens_(end_tokens.begin(), end_tokens.end()) {
     if (size < 1 || size > max_size) fail(joined({"1 to ", max_size, " tokens"}), joined({size}));
     begin_.reserve(static_cast<std::size_t>(size) + 1);
+    bytes_.reserve(8 * static_cast<std::size_t>(size));
     for (std::int32_t id = 0; id < size; ++id) {
       begin_.push_back(bytes_.size());
       if (!is_end(id)) append_bytes(id, bytes_of(id));
@@ -110,9 +112,8 @@ class Vocabulary {
     begin_.push_back(bytes_.size());
     for (const std::int32_t id : end_tokens_)
       if (id < 0 || id >= size) fail(joined({"end tokens below ", size}), joined({id}));
-    sort_tokens();
-    build_trie();
-    sum_up();
+    bytes_.insert(bytes_.end(), 8, '\0');  // key_of reads eight
+    build_trie(sorted_keys());
   }
 
   std::int64_t size() const { return size_; }
@@ -166,73 +167,66 @@ class Vocabulary {
   void append_bytes(std::int32_t id, std::string_view bytes) {
     if (bytes.size() > max_token_bytes)
       fail(joined({"tokens of at most ", max_token_bytes, " bytes"}), joined({"token ", id, " with ", bytes.size()}));
+    if (bytes_.size() + bytes.size() > max_bytes)
+      fail(joined({"tokens of at most ", max_bytes, " bytes in all"}), "more");
     bytes_.insert(bytes_.end(), bytes.begin(), bytes.end());
   }
 
   struct Key {
-    std::uint64_t prefix;  // eight bytes, the first on top
-    std::int32_t id;
-    std::uint32_t size;
+    std::uint64_t prefix;  // eight bytes, the first on top, zero behind the end
+    std::uint64_t rest;    // id (24 bits, the top), size (11), where it stands in bytes_ (29)
+
+    std::size_t id() const { return rest >> 40; }
+    std::size_t size() const { return rest >> 29 & 2047; }
+    std::size_t at() const { return rest & ((std::uint64_t{1} << 29) - 1); }
   };
-  // By the first two bytes into buckets, then each bucket by comparisons.
-  void sort_tokens() {
-    std::vector<std::uint32_t> start((1u << 16) + 1);
-    const auto bucket_of = [this](std::int32_t id) {
-      const std::string_view t = bytes(id);
-      const auto byte = [&](std::size_t i) { return i < t.size() ? static_cast<unsigned char>(t[i]) : 0u; };
-      return byte(0) << 8 | byte(1);
-    };
-    for (std::int32_t id = 0; id < size_; ++id)
-      if (!bytes(id).empty()) ++start[bucket_of(id) + 1];
-    for (std::size_t b = 1; b < start.size(); ++b) start[b] += start[b - 1];
-    std::vector<Key> keys(start.back());
-    std::vector<std::uint32_t> next = start;
-    for (std::int32_t id = 0; id < size_; ++id)
-      if (!bytes(id).empty()) keys[next[bucket_of(id)]++] = key_of(id);
-    const auto before = [this](const Key& a, const Key& b) {
-      if (a.prefix != b.prefix) return a.prefix < b.prefix;
-      if (a.size <= 8 && b.size <= 8) return a.size != b.size ? a.size < b.size : a.id < b.id;
-      const int order = bytes(a.id).compare(bytes(b.id));
-      return order != 0 ? order < 0 : a.id < b.id;
-    };
-    for (std::size_t b = 0; b + 1 < start.size(); ++b)
-      if (start[b + 1] - start[b] > 1) std::sort(keys.begin() + start[b], keys.begin() + start[b + 1], before);
-    order_.reserve(keys.size());
-    for (const Key& key : keys) order_.push_back(key.id);
-  }
+  std::string_view text_of(const Key& key) const { return {bytes_.data() + key.at(), key.size()}; }
   Key key_of(std::int32_t id) const {
     const std::string_view t = bytes(id);
     std::uint64_t prefix = 0;
-    for (std::size_t i = 0; i < 8; ++i) prefix = prefix << 8 | (i < t.size() ? static_cast<unsigned char>(t[i]) : 0u);
-    return {prefix, id, static_cast<std::uint32_t>(t.size())};
+    for (std::size_t i = 0; i < 8; ++i)  // bytes_ has eight more behind the last token
+      prefix = prefix << 8 | static_cast<unsigned char>(t.data()[i]);
+    if (t.size() < 8) prefix &= ~(~std::uint64_t{0} >> (8 * t.size()));
+    const auto i = static_cast<std::size_t>(id);
+    return {prefix, std::uint64_t{i} << 40 | std::uint64_t{t.size()} << 29 | begin_[i]};
   }
-
-  // Breadth first: the children of a node are appended together.
-  void build_trie() {
-    nodes_.reserve(2 * order_.size() + 1);
-    nodes_.push_back({0, 0, 0, static_cast<std::uint32_t>(order_.size()), 0, 0, 0, detail::Utf8::border});
-    std::size_t level_end = 1, depth = 0;
-    for (std::size_t i = 0; i < nodes_.size(); ++i) {
-      if (i == level_end) level_end = nodes_.size(), ++depth;
-      Node node = nodes_[i];
-      std::uint32_t t = node.tokens_begin;
-      while (t < node.tokens_end && token_size(t) == depth) ++t;
-      node.own_end = t;
-      node.first_child = static_cast<std::int32_t>(nodes_.size());
-      while (t < node.tokens_end) {
-        const std::uint8_t byte = byte_at(t, depth);
-        const std::uint32_t begin = t;
-        do ++t;
-        while (t < node.tokens_end && byte_at(t, depth) == byte);
-        nodes_.push_back({0, begin, begin, t, 0, 0, byte, detail::utf8_step(node.utf8, byte)});
-        ++node.children;
-      }
-      nodes_[i] = node;
+  // All tokens with bytes, ordered by them, equal ones by id.
+  std::vector<Key> sorted_keys() const {
+    std::vector<Key> keys;
+    keys.reserve(static_cast<std::size_t>(size_));
+    for (std::int32_t id = 0; id < size_; ++id)
+      if (!bytes(id).empty()) keys.push_back(key_of(id));
+    std::vector<Key> scratch(keys.size());
+    sort_keys(keys, scratch.data(), 56);
+    return keys;
+  }
+  // Radix by the prefix's byte at `shift`, then each part by the next one; few keys by comparisons.
+  void sort_keys(std::span<Key> keys, Key* scratch, int shift) const {
+    constexpr std::size_t few = 24;
+    if (keys.size() <= few || shift < 0) {
+      std::sort(keys.begin(), keys.end(), [this](const Key& a, const Key& b) {
+        if (a.prefix != b.prefix) return a.prefix < b.prefix;
+        if (a.size() <= 8 && b.size() <= 8) return a.size() != b.size() ? a.size() < b.size() : a.id() < b.id();
+        const int order = text_of(a).compare(text_of(b));
+        return order != 0 ? order < 0 : a.id() < b.id();
+      });
+      return;
     }
+    std::array<std::uint32_t, 257> end{};  // of the keys below each byte
+    for (const Key& key : keys) ++end[(key.prefix >> shift & 255) + 1];
+    for (std::size_t byte = 0; byte < 256; ++byte) end[byte + 1] += end[byte];
+    for (const Key& key : keys) scratch[end[key.prefix >> shift & 255]++] = key;
+    std::copy_n(scratch, keys.size(), keys.data());
+    for (std::size_t byte = 0, begin = 0; byte < 256; begin = end[byte++])
+      if (end[byte] - begin > 1) sort_keys(keys.subspan(begin, end[byte] - begin), scratch, shift - 8);
   }
-  std::size_t token_size(std::uint32_t t) const { return bytes(order_[t]).size(); }
-  std::uint8_t byte_at(std::uint32_t t, std::size_t depth) const {
-    return static_cast<std::uint8_t>(bytes_[begin_[static_cast<std::size_t>(order_[t])] + depth]);
+  std::size_t shared_bytes(const Key& a, const Key& b) const {
+    std::size_t n = static_cast<std::size_t>(std::countl_zero(a.prefix ^ b.prefix)) / 8;
+    const std::size_t most = std::min(a.size(), b.size());
+    if (n < 8 || most <= 8) return std::min(n, most);
+    const std::string_view x = text_of(a), y = text_of(b);
+    while (n < most && x[n] == y[n]) ++n;
+    return n;
   }
 
   // What the step to `node` adds to a text.
@@ -241,46 +235,93 @@ class Vocabulary {
     return node.byte < 0x80 ? detail::ascii_kinds[node.byte] : detail::beyond_ascii;
   }
 
-  void sum_up() {
+  // A node on the way to the token in hand.
+  struct Open {
+    Node* node = nullptr;
+    CharacterKinds path = 0;  // from the root, or from the space where there is one
+    std::uint16_t characters = 0;
+    bool after_space = false;
+  };
+  // One pass over the ordered tokens. The nodes of a depth lie side by side in the order of their texts, so each depth
+  // is filled from its beginning on.
+  void build_trie(const std::vector<Key>& keys) {
+    std::vector<std::uint16_t> shared(keys.size());              // bytes in common with the token before
+    std::vector<std::uint32_t> next = next_nodes(keys, shared);  // [depth]: the node to be filled
+    std::vector<std::uint16_t> characters(keys.size());
+    order_.resize(keys.size());
     kinds_.assign(static_cast<std::size_t>(size_), ~CharacterKinds{0});
     kinds_after_space_ = kinds_;
-    std::vector<CharacterKinds> path(nodes_.size());  // from the root, or from the space where there is one
-    std::vector<bool> after_space(nodes_.size());
-    std::vector<std::uint16_t> characters(nodes_.size());
     longer_.assign(max_token_bytes + 1, 0);
-    for (std::size_t i = 0; i < nodes_.size(); ++i) {
-      const Node& node = nodes_[i];
-      for (std::uint32_t t = node.tokens_begin; t < node.own_end; ++t) {
-        const auto id = static_cast<std::size_t>(order_[t]);
-        kinds_[id] = path[i] | (after_space[i] ? detail::ascii_kinds[' '] : 0);
-        if (after_space[i]) kinds_after_space_[id] = path[i];
-        ++longer_[characters[i]];
-      }
-      for (std::size_t k = 0; k < node.children; ++k) {
-        const std::size_t child = static_cast<std::size_t>(node.first_child) + k;
-        const bool is_space = i == root && nodes_[child].byte == ' ';
-        after_space[child] = after_space[i] || is_space;
-        const bool begins = (nodes_[child].byte & 0xc0) != 0x80;
-        characters[child] = static_cast<std::uint16_t>(characters[i] + begins);
-        path[child] = is_space ? 0 : path[i] | step_kinds(nodes_[child]);
-        if (is_space) space_ = static_cast<std::int32_t>(child);
-      }
+    std::vector<Open> open(next.size());
+    open[0].node = &nodes_[root];
+    std::size_t depth = 0;
+    for (std::uint32_t t = 0; t < keys.size(); ++t) {
+      for (; depth > shared[t]; --depth) close(*open[depth].node, *open[depth - 1].node, t);
+      const auto go_down = [&](std::uint64_t byte) {
+        open_child(open[depth + 1], open[depth], static_cast<std::uint8_t>(byte), next[depth + 1]++, t);
+        ++depth;
+      };
+      while (depth < keys[t].size() && depth < 8) go_down(keys[t].prefix >> (56 - 8 * depth));
+      if (t + 8 < keys.size()) __builtin_prefetch(text_of(keys[t + 8]).data());
+      if (depth < keys[t].size())  // the longer ones alone are looked up
+        for (const char c : text_of(keys[t]).substr(depth)) go_down(static_cast<std::uint8_t>(c));
+      const Open& here = open[depth];
+      here.node->own_end = t + 1;
+      const std::size_t id = keys[t].id();
+      order_[t] = static_cast<std::int32_t>(id);
+      kinds_[id] = here.path | (here.after_space ? detail::ascii_kinds[' '] : 0);
+      if (here.after_space) kinds_after_space_[id] = here.path;
+      characters[t] = here.characters;
+      ++longer_[here.characters];
     }
+    const auto all = static_cast<std::uint32_t>(keys.size());
+    for (; depth > 0; --depth) close(*open[depth].node, *open[depth - 1].node, all);
+    nodes_[root].tokens_end = all;
+    order_by_length(characters);
+  }
+  // The first node of each depth, room for all, and `shared` filled.
+  std::vector<std::uint32_t> next_nodes(const std::vector<Key>& keys, std::vector<std::uint16_t>& shared) {
+    std::size_t deepest = 0;
+    std::vector<std::uint32_t> count(max_token_bytes + 2);  // [depth]: of its nodes, as differences
+    for (std::size_t t = 0; t < keys.size(); ++t) {
+      if (t > 0) shared[t] = static_cast<std::uint16_t>(shared_bytes(keys[t - 1], keys[t]));
+      deepest = std::max(deepest, keys[t].size());
+      ++count[shared[t] + 1u];
+      --count[keys[t].size() + 1];
+    }
+    count.resize(deepest + 1);
+    for (std::size_t depth = 1; depth <= deepest; ++depth) count[depth] += count[depth - 1];
+    std::uint32_t before = 1;  // the root
+    for (std::size_t depth = 1; depth <= deepest; ++depth) before += std::exchange(count[depth], before);
+    nodes_.resize(before);
+    return count;
+  }
+  void open_child(Open& child, const Open& parent, std::uint8_t byte, std::uint32_t index, std::uint32_t t) {
+    Node& node = nodes_[index];
+    __builtin_prefetch(&node + 16, 1);  // each depth is a stream of its own, more of them than processors follow
+    node.tokens_begin = node.own_end = t;
+    node.byte = byte;
+    node.utf8 = detail::utf8_step(parent.node->utf8, byte);
+    if (parent.node->children++ == 0) parent.node->first_child = static_cast<std::int32_t>(index);
+    const bool is_space = parent.node == &nodes_[root] && byte == ' ';
+    child.node = &node;
+    child.after_space = parent.after_space || is_space;
+    child.path = is_space ? 0 : parent.path | step_kinds(node);
+    child.characters = static_cast<std::uint16_t>(parent.characters + ((byte & 0xc0) != 0x80));
+    if (is_space) space_ = static_cast<std::int32_t>(index);
+  }
+  static void close(Node& node, Node& parent, std::uint32_t t) {
+    const bool bad = node.utf8 == detail::Utf8::bad;
+    parent.below |= step_kinds(node) | (bad ? 0 : node.below);
+    if (bad) node.below = ~CharacterKinds{0};
+    node.tokens_end = t;
+  }
+  void order_by_length(const std::vector<std::uint16_t>& characters) {
     std::uint32_t before = 0;  // longest first
     for (std::size_t n = longer_.size(); n-- > 0;) before += std::exchange(longer_[n], before);
     by_length_.resize(order_.size());
     std::vector<std::uint32_t> next = longer_;
-    for (std::size_t i = 0; i < nodes_.size(); ++i)
-      for (std::uint32_t t = nodes_[i].tokens_begin; t < nodes_[i].own_end; ++t)
-        by_length_[next[characters[i]]++] = order_[t];
-    for (std::size_t i = nodes_.size(); i-- > 0;) {  // children stand behind their parent
-      Node& node = nodes_[i];
-      if (node.utf8 == detail::Utf8::bad) node.below = ~CharacterKinds{0};
-      for (std::size_t k = 0; k < node.children; ++k) {
-        const Node& child = nodes_[static_cast<std::size_t>(node.first_child) + k];
-        node.below |= step_kinds(child) | (child.utf8 == detail::Utf8::bad ? 0 : child.below);
-      }
-    }
+    for (std::size_t t = 0; t < order_.size(); ++t) by_length_[next[characters[t]]++] = order_[t];
   }
 
   std::int64_t size_;
