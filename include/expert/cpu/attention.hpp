@@ -346,7 +346,7 @@ struct AttentionTask {
   }
   // Weights take the place of the scores that they come from, row by row.
   static Weight* weights(float* scores) noexcept { return reinterpret_cast<Weight*>(scores); }
-  // f(r0, rows, seen) for the rows of the run that look at a tile of keys, from a multiple of row_step on.
+  // f(r0, rows) for the rows of the run that look at a tile of keys, from a multiple of row_step on.
   template <class Seen, class F>
   static void over_rows(const AttentionRun& run, const Seen& seen, F&& f) noexcept {
     const auto [begin, end] = run.looking(seen);

@@ -63,10 +63,13 @@ template <class T>
 AddedProduct<T> added_product(const LowRankTerm<T>& term, std::int64_t n) noexcept {
   return {term.rows, term.r, {term.factor, term.by_rank ? n : term.r, !term.by_rank}, term.r, term.scale};
 }
-// y (rows, n) += the term, where it could not be part of the product.
+// y (rows, n) += the term, where it could not be part of the product: few rows. In f32 it is then the product that it
+// is for many.
 template <class T>
 void add_low_rank(Cpu& cpu, std::int64_t rows, std::int64_t n, const LowRankTerm<T>& term, T* y) noexcept {
-  if (term.by_rank && rows <= gemv_rows) return add_ranks(cpu, rows, n, term.r, term.scale, term.rows, term.factor, y);
+  if constexpr (std::is_same_v<T, bf16>)
+    if (term.by_rank && rows <= gemv_rows)
+      return add_ranks(cpu, rows, n, term.r, term.scale, term.rows, term.factor, y);
   const AddedProduct<T> added = added_product(term, n);
   gemm(cpu, Trans::no, rows, n, added.k, added.scale, added.left, added.ld, added.right, 1.0f, y, n);
 }
