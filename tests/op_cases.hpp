@@ -101,7 +101,7 @@ inline OpCase packed_case_of(PackedFormat format, bool backward, std::int64_t ro
   return {(few        ? "gemv "
            : backward ? "gemm backward "
                       : "gemm ") +
-              std::string(name_of_format(format)),
+              std::string(format == PackedFormat::bf16 ? "packed bf16" : name_of_format(format)),
           few ? Bound::bytes : Bound::pairs, few ? weights : 2.0 * static_cast<double>(rows * out * in), unit<bf16>,
           [=](Cpu& cpu) {
             return run_of<State>(
