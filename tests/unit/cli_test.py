@@ -110,8 +110,8 @@ class Cli(unittest.TestCase):
         model = shutil.copytree(self.base, self.path / "templated")
         asked = ("--model", model, "--manifest", TINY)
         commands = {
-            "train": ("train", *asked, "--data", self.rows, "--out", self.path / "no"),
-            "generate": ("generate", *asked, "--input", self.rows, "--output", self.path / "no.jsonl", "--max-new-tokens", 1),
+            "train": ("train", *asked, "--data", self.rows, "--out", self.path / "templated-run"),
+            "generate": ("generate", *asked, "--input", self.rows, "--output", self.path / "templated.jsonl", "--max-new-tokens", 1),
             "chat": ("chat", *asked),
         }
         for name, text in (("tokenizer_config.json", json.dumps({"chat_template": PLAIN})), ("chat_template.jinja", PLAIN)):
@@ -123,7 +123,7 @@ class Cli(unittest.TestCase):
                 (found,) = json.loads(result.stdout)["mismatches"]
                 self.assertEqual((found["manifest"], found["compiled"], found["policy"]), ("plain", "qwen3", "chat_template"))
             (model / name).unlink()
-        self.assertFalse((self.path / "no").exists() or (self.path / "no.jsonl").exists())
+        self.assertFalse((self.path / "templated-run").exists() or (self.path / "templated.jsonl").exists())
         # What cannot be compared is said; a file without a template is no reason to stop.
         for text, said in (({"chat_template": "{{ messages }}"}, True), ({"eos_token": "<|im_end|>"}, False)):
             (model / "tokenizer_config.json").write_text(json.dumps(text))
