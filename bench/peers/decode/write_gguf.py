@@ -36,7 +36,7 @@ def write(model, out):
     writer.add_head_count_kv(config["num_key_value_heads"])
     writer.add_key_length(config["head_dim"])
     writer.add_value_length(config["head_dim"])
-    writer.add_rope_freq_base(config.get("rope_theta", 1e6))
+    writer.add_rope_freq_base({**config.get("rope_parameters", {}), **config}["rope_theta"])
     writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
     writer.add_vocab_size(config["vocab_size"])
     writer.add_tokenizer_model("no_vocab")
