@@ -235,20 +235,19 @@ void refresh_dora(Cpu& cpu, const ModelView<E>& model, const float* parameters, 
           const auto& w = model.layers[static_cast<std::size_t>(layer)][p];
           const auto at = L::at(layer, p);
           const std::int64_t o = L::output_offset(layer, p);
-          float* a_a = product + w.out * r;
-          const float* factor_b = parameters + at.b;
-          if (std::all_of(factor_b, factor_b + w.out * r, [](float x) { return x == 0; })) {  // as it begins
-            reference::dora_scale(w.out, 0, 0, weight_square + o, product, a_a, factor_b, parameters + at.magnitude,
-                                  norm + o, scale + o);
-            continue;
+          const auto scaling = static_cast<float>(E::adapter::scaling());
+          const float *a = parameters + at.a, *b = parameters + at.b;
+          // As it begins, B is zero and so is all that the products would add.
+          const std::int64_t ranks = std::all_of(b, b + w.out * r, [](float x) { return x == 0; }) ? 0 : r;
+          if (ranks > 0) {
+            float* a_a = product + w.out * r;
+            weight_times_rows<typename E::compute::type>(cpu, w, r, a, product);
+            gemm(cpu, Trans::no, Trans::yes, r, r, w.in, 1.0f, a, w.in, a, w.in, 0.0f, a_a, r);
+            gemm(cpu, Trans::no, Trans::no, w.out, r, r, scaling, b, r, a_a, r, 2.0f, product, r);
           }
-          weight_times_rows(cpu, w, r, parameters + at.a, product);
-          gemm(cpu, Trans::no, Trans::yes, r, r, w.in, 1.0f, parameters + at.a, w.in, parameters + at.a, w.in, 0.0f,
-               a_a, r);
           parallel_pieces(cpu, w.out, column_piece, [&](std::int64_t i, std::int64_t count) {
-            reference::dora_scale(count, r, static_cast<float>(E::adapter::scaling()), weight_square + o + i,
-                                  product + i * r, a_a, parameters + at.b + i * r, parameters + at.magnitude + i,
-                                  norm + o + i, scale + o + i);
+            reference::dora_scale(count, ranks, scaling, weight_square + o + i, product + i * r, b + i * r,
+                                  parameters + at.magnitude + i, norm + o + i, scale + o + i);
           });
         }
     }

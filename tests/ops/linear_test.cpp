@@ -43,6 +43,30 @@ TEST_CASE("few rows of bf16 times weights of a checkpoint: right, and each row a
     }
 }
 
+namespace {
+
+// Largest error of `product` (out, r) = w a^T in units of a bound: one rounding of each number of w to bf16, 16 bits of
+// each of a, and f32 sums over both of its parts.
+double row_product_error(const std::vector<float>& w, const std::vector<float>& a, const std::vector<float>& product,
+                         std::int64_t in) {
+  const std::int64_t out = std::ssize(w) / in, r = std::ssize(a) / in;
+  double worst = 0;
+  for (std::int64_t i = 0; i < out; ++i)
+    for (std::int64_t k = 0; k < r; ++k) {
+      double sum = 0, magnitude = 0;
+      for (std::int64_t j = 0; j < in; ++j) {
+        const double x = double{w[index(i * in + j)]} * double{a[index(k * in + j)]};
+        sum += x, magnitude += std::abs(x);
+      }
+      const double bound = (0x1.01p-9 + 0x1p-16 + static_cast<double>(in) * 0x1p-23) * magnitude + 1e-30;
+      const double error = std::abs(double{product[index(i * r + k)]} - sum) / bound;
+      if (!(error <= worst)) worst = error;
+    }
+  return worst;
+}
+
+}  // namespace
+
 TEST_CASE("a packed matrix unpacks to its numbers, and its row products are those of them", "[linear]") {
   for (const Isa isa : all_usable_isas()) {
     CpuDevice device(2, isa);
@@ -59,10 +83,13 @@ TEST_CASE("a packed matrix unpacks to its numbers, and its row products are thos
           const PackedView<f()> view{s.packed, out, in};
           detail::with_weight(cpu, view, unpacked.data(), [](const float*) {});
           weight_row_squares(cpu, view, square.data());
-          weight_times_rows(cpu, view, r, a.data(), product.data());
+          weight_times_rows<float>(cpu, view, r, a.data(), product.data());
+          std::vector<float> in_bf16(product.size());
+          weight_times_rows<bf16>(cpu, view, r, a.data(), in_bf16.data());
+          CHECK(row_product_error(s.dense, a, in_bf16, in) <= 1);
         });
         weight_row_squares(cpu, plain, plain_square.data());
-        weight_times_rows(cpu, plain, r, a.data(), plain_product.data());
+        weight_times_rows<float>(cpu, plain, r, a.data(), plain_product.data());
         INFO(name_of(isa) << " " << name_of_format(format) << " " << out << " x " << in);
         CHECK(unpacked == s.dense);
         CHECK(square == plain_square);

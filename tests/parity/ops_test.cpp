@@ -207,8 +207,9 @@ TEMPLATE_LIST_TEST_CASE("DoRA's norm, output and gradients are PEFT's", "[parity
   for (std::size_t i = 0; i < out; ++i)
     for (std::size_t j = 0; j < in; ++j) w_square[i] += w[i * in + j] * w[i * in + j];
   const std::vector<float> w_a = product(w, false, a, true, out, in, r), a_a = product(a, false, a, true, r, in, r);
-  reference::dora_scale(static_cast<std::int64_t>(out), static_cast<std::int64_t>(r), s, w_square.data(), w_a.data(),
-                        a_a.data(), b.data(), m.data(), norm.data(), c.data());
+  const std::vector<float> cross = sum_of(sum_of(w_a, w_a), product(b, false, a_a, false, out, r, r, s));
+  reference::dora_scale(static_cast<std::int64_t>(out), static_cast<std::int64_t>(r), s, w_square.data(), cross.data(),
+                        b.data(), m.data(), norm.data(), c.data());
   ops.check(norm, "dora.norm");
 
   std::vector<float> xw(rows * out);

@@ -80,11 +80,11 @@ template <PackedFormat F>
 inline constexpr bool multiplies_pairs<bf16, PackedSource<bf16, F>> = true;
 
 // On the calling thread alone, for use inside a task; B from any source (kernels.hpp). `workspace` has
-// gemm_workspace_floats. `added`, unless null, is part of the sums of a product in pairs; others ignore it.
+// gemm_workspace_floats. `added` is part of the sums of a product in pairs; others ignore it.
 template <class TA, class B, class TC>
 void gemm_serial(Isa set, float* workspace, Trans ta, std::int64_t m, std::int64_t n, std::int64_t k, float alpha,
                  const TA* a, std::int64_t lda, const B& b, float beta, TC* c, std::int64_t ldc,
-                 const AddedProduct<TA>* added = nullptr) noexcept {
+                 const AddedProduct<TA>& added = {}) noexcept {
   if (m <= 0 || n <= 0) return;
   if (k <= 0) return gemm_scale(m, n, beta, c, ldc);
   if constexpr (multiplies_pairs<TA, B>)
@@ -112,18 +112,17 @@ void gemm_serial(Isa set, float* workspace, Trans ta, Trans tb, std::int64_t m, 
   gemm_serial(set, workspace, ta, m, n, k, alpha, a, lda, DenseSource<TB>{b, ldb, tb == Trans::yes}, beta, c, ldc);
 }
 
-// `added`, unless null: C = alpha (op(A) op(B) + added) + beta C. In pairs it is one product over a longer k, which
-// rounds C once; otherwise it is added to the C of the first.
+// C = alpha (op(A) op(B) + added) + beta C. In pairs it is one product over a longer k, which rounds C once; otherwise
+// `added` goes to the C of the first.
 template <class TA, class B, class TC>
 void gemm(Cpu& cpu, Trans ta, std::int64_t m, std::int64_t n, std::int64_t k, float alpha, const TA* a,
           std::int64_t lda, const B& b, float beta, TC* c, std::int64_t ldc,
-          const AddedProduct<TA>* added = nullptr) noexcept {
+          const AddedProduct<TA>& added = {}) noexcept {
   if (m <= 0 || n <= 0) return;
   const bool pairs = multiplies_pairs<TA, B> && with_pair_kernels(cpu.isa, [](auto) noexcept {});
-  if (added != nullptr && (!pairs || k <= 0 || added->k > pair_added_depth)) {
+  if (added.k > 0 && (!pairs || k <= 0 || added.k > pair_added_depth)) {
     gemm(cpu, ta, m, n, k, alpha, a, lda, b, beta, c, ldc);
-    return gemm(cpu, Trans::no, m, n, added->k, alpha * added->scale, added->left, added->ld, added->right, 1.0f, c,
-                ldc);
+    return gemm(cpu, Trans::no, m, n, added.k, alpha * added.scale, added.left, added.ld, added.right, 1.0f, c, ldc);
   }
   constexpr std::int64_t worth_waking = std::int64_t{1}
                                         << 17;  // multiply-adds: about the time that it takes to wake a thread
@@ -135,12 +134,9 @@ void gemm(Cpu& cpu, Trans ta, std::int64_t m, std::int64_t n, std::int64_t k, fl
   const GemmGrid grid = pairs ? pair_grid(m, n, threads) : gemm_grid(m, n, threads, row_step, col_step);
   cpu.pool->parallel_for(alone ? 1 : grid.rows * grid.cols, [&](std::int64_t tile, int thread) noexcept {
     const std::int64_t i = alone ? 0 : tile / grid.cols * grid.tile_m, j = alone ? 0 : tile % grid.cols * grid.tile_n;
-    AddedProduct<TA> part{};
-    if (added != nullptr)
-      part = {added->left + i * added->ld, added->ld, added->right.from_column(j), added->k, added->scale};
     gemm_serial(cpu.isa, cpu.gemm_workspace(thread), ta, alone ? m : std::min(grid.tile_m, m - i),
                 alone ? n : std::min(grid.tile_n, n - j), k, alpha, ta == Trans::yes ? a + i : a + i * lda, lda,
-                b.from_column(j), beta, c + i * ldc + j, ldc, added != nullptr ? &part : nullptr);
+                b.from_column(j), beta, c + i * ldc + j, ldc, added.from(i, j));
   });
 }
 template <class TA, class TB, class TC>

@@ -48,18 +48,19 @@
 #define EXPERT_CPU_PACKED_INSTANCES(T, F)      \
   EXPERT_CPU_INSTANCE(packed_forward<F, T, T>) \
   EXPERT_CPU_INSTANCE(packed_backward_input<F, T, T>)
-#define EXPERT_CPU_VIEW_INSTANCES(V)        \
-  EXPERT_CPU_INSTANCE(weight_times_rows<V>) \
+#define EXPERT_CPU_VIEW_INSTANCES(V)               \
+  EXPERT_CPU_INSTANCE(weight_times_rows<float, V>) \
+  EXPERT_CPU_INSTANCE(weight_times_rows<bf16, V>)  \
   EXPERT_CPU_INSTANCE(weight_row_squares<V>)
 
 namespace expert {
 inline namespace v0 {
 EXPERT_CPU_TEMPLATE void gemm(Cpu&, Trans, std::int64_t, std::int64_t, std::int64_t, float, const float*, std::int64_t,
                               const DenseSource<float>&, float, float*, std::int64_t,
-                              const AddedProduct<float>*) noexcept;
+                              const AddedProduct<float>&) noexcept;
 EXPERT_CPU_TEMPLATE void gemm(Cpu&, Trans, std::int64_t, std::int64_t, std::int64_t, float, const bf16*, std::int64_t,
                               const DenseSource<bf16>&, float, float*, std::int64_t,
-                              const AddedProduct<bf16>*) noexcept;
+                              const AddedProduct<bf16>&) noexcept;
 EXPERT_CPU_INSTANCES(float)
 EXPERT_CPU_INSTANCES(bf16)
 EXPERT_CPU_VIEW_INSTANCES(MatrixView)

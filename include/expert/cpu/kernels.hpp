@@ -63,14 +63,20 @@ struct PackedSource {
   PackedSource from_column(std::int64_t j) const { return {w, transposed, column + j}; }
 };
 
-// What a product (m, n) adds to its sums before they are rounded: scale * left (m, k) . right (k, n).
+// What a product (m, n) adds to its sums before they are rounded: scale * left (m, k) . right (k, n); nothing where k
+// is 0.
 template <class T>
 struct AddedProduct {
-  const T* left;
-  std::int64_t ld;
-  DenseSource<T> right;
-  std::int64_t k;
-  float scale;
+  const T* left = nullptr;
+  std::int64_t ld = 0;
+  DenseSource<T> right{};
+  std::int64_t k = 0;
+  float scale = 0;
+
+  // The part of it for the tile of the product that begins at (i, j).
+  AddedProduct from(std::int64_t i, std::int64_t j) const {
+    return k == 0 ? AddedProduct{} : AddedProduct{left + i * ld, ld, right.from_column(j), k, scale};
+  }
 };
 
 namespace isa {

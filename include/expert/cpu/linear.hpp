@@ -60,18 +60,9 @@ bool few_rows(std::int64_t rows, std::int64_t in) noexcept {
   return std::is_same_v<T, bf16> && rows <= gemv_rows && in <= gemm_workspace_floats / 9;
 }
 template <class T>
-AddedProduct<T> added_product(const LowRankTerm<T>& term, std::int64_t n) noexcept {
-  return {term.rows, term.r, {term.factor, term.by_rank ? n : term.r, !term.by_rank}, term.r, term.scale};
-}
-// y (rows, n) += the term, where it could not be part of the product: few rows. In f32 it is then the product that it
-// is for many.
-template <class T>
-void add_low_rank(Cpu& cpu, std::int64_t rows, std::int64_t n, const LowRankTerm<T>& term, T* y) noexcept {
-  if constexpr (std::is_same_v<T, bf16>)
-    if (term.by_rank && rows <= gemv_rows)
-      return add_ranks(cpu, rows, n, term.r, term.scale, term.rows, term.factor, y);
-  const AddedProduct<T> added = added_product(term, n);
-  gemm(cpu, Trans::no, rows, n, added.k, added.scale, added.left, added.ld, added.right, 1.0f, y, n);
+AddedProduct<T> added_product(const LowRankTerm<T>* term, std::int64_t n) noexcept {
+  if (term == nullptr) return {};
+  return {term->rows, term->r, {term->factor, term->by_rank ? n : term->r, !term->by_rank}, term->r, term->scale};
 }
 
 }  // namespace detail
@@ -80,44 +71,35 @@ void add_low_rank(Cpu& cpu, std::int64_t rows, std::int64_t n, const LowRankTerm
 template <class T>
 void linear_forward(Cpu& cpu, std::int64_t rows, const MatrixView& w, const T* x, T* y,
                     const LowRankTerm<T>* term = nullptr) noexcept {
-  const AddedProduct<T> added = term != nullptr ? detail::added_product(*term, w.out) : AddedProduct<T>{};
+  const AddedProduct<T> added = detail::added_product(term, w.out);
   detail::with_numbers<T>(w, [&](const auto* weight) noexcept {
     if constexpr (std::is_same_v<T, bf16>)
-      if (detail::few_rows<T>(rows, w.in)) {
-        dense_gemv(cpu, rows, w.out, w.in, weight, x, y);
-        if (term != nullptr) detail::add_low_rank(cpu, rows, w.out, *term, y);
-        return;
-      }
+      if (detail::few_rows<T>(rows, w.in)) return dense_gemv(cpu, rows, w.out, w.in, weight, x, y, added);
     gemm(cpu, Trans::no, rows, w.out, w.in, 1.0f, x, w.in,
-         DenseSource<std::remove_cvref_t<decltype(*weight)>>{weight, w.in, true}, 0.0f, y, w.out,
-         term != nullptr ? &added : nullptr);
+         DenseSource<std::remove_cvref_t<decltype(*weight)>>{weight, w.in, true}, 0.0f, y, w.out, added);
   });
 }
 template <class T, PackedFormat P>
 void linear_forward(Cpu& cpu, std::int64_t rows, const PackedView<P>& w, const T* x, T* y,
                     const LowRankTerm<T>* term = nullptr) noexcept {
-  const bool few = detail::gemv_applies(rows, w.packed);
-  const AddedProduct<T> added = term != nullptr ? detail::added_product(*term, w.out) : AddedProduct<T>{};
-  packed_forward<P>(cpu, rows, w.packed, x, w.in, y, w.out, term != nullptr && !few ? &added : nullptr);
-  if (term != nullptr && few) detail::add_low_rank(cpu, rows, w.out, *term, y);
+  packed_forward<P>(cpu, rows, w.packed, x, w.in, y, w.out, detail::added_product(term, w.out));
 }
 
 // d_x (rows, in) = d_y W (+ term, unless null), added to d_x where accumulate is set.
 template <class T>
 void linear_backward_input(Cpu& cpu, std::int64_t rows, const MatrixView& w, const T* d_y, bool accumulate, T* d_x,
                            const LowRankTerm<T>* term = nullptr) noexcept {
-  const AddedProduct<T> added = term != nullptr ? detail::added_product(*term, w.in) : AddedProduct<T>{};
+  const AddedProduct<T> added = detail::added_product(term, w.in);
   detail::with_numbers<T>(w, [&](const auto* weight) noexcept {
     gemm(cpu, Trans::no, rows, w.in, w.out, 1.0f, d_y, w.out,
          DenseSource<std::remove_cvref_t<decltype(*weight)>>{weight, w.in, false}, accumulate ? 1.0f : 0.0f, d_x, w.in,
-         term != nullptr ? &added : nullptr);
+         added);
   });
 }
 template <class T, PackedFormat P>
 void linear_backward_input(Cpu& cpu, std::int64_t rows, const PackedView<P>& w, const T* d_y, bool accumulate, T* d_x,
                            const LowRankTerm<T>* term = nullptr) noexcept {
-  const AddedProduct<T> added = term != nullptr ? detail::added_product(*term, w.in) : AddedProduct<T>{};
-  packed_backward_input<P>(cpu, rows, w.packed, d_y, w.out, accumulate, d_x, w.in, term != nullptr ? &added : nullptr);
+  packed_backward_input<P>(cpu, rows, w.packed, d_y, w.out, accumulate, d_x, w.in, detail::added_product(term, w.in));
 }
 
 // d_w (out, in) += d_y^T x
@@ -170,18 +152,54 @@ void over_weight_rows(Cpu& cpu, const PackedView<P>& w, F&& f) noexcept {
   over_unpacked_rows<P>(cpu, w.packed, f);
 }
 
+// As weight_times_rows, with W as products in pairs have it, in bf16, and each number of a as a sum of two: together
+// they have 16 bits. w: W^T, (in, n). False where the scratch is too small.
+template <class Source>
+bool weight_times_split_rows(Cpu& cpu, const Source& w, std::int64_t n, std::int64_t in, std::int64_t r, const float* a,
+                             float* out) noexcept {
+  const std::int64_t split_floats = (2 * r * in + 1) / 2,
+                     room = (op_workspace_floats - split_floats) / std::max<std::int64_t>(1, 2 * r) / 32 * 32,
+                     share = ((n + cpu.pool->size() - 1) / cpu.pool->size() + 31) / 32 * 32,
+                     piece = std::min({share, room, std::int64_t{1024}});
+  if (piece <= 0) return false;
+  cpu.pool->parallel_for((n + piece - 1) / piece, [&](std::int64_t i, int thread) noexcept {
+    const std::int64_t j = i * piece, cols = std::min(piece, n - j);
+    auto* split = reinterpret_cast<bf16*>(cpu.op_workspace(thread));
+    float* sums = cpu.op_workspace(thread) + split_floats;
+    with_kernels(cpu.isa, [&](auto kernels) noexcept { kernels.split_row(r * in, a, split, split + r * in); });
+    gemm_serial(cpu.isa, cpu.gemm_workspace(thread), Trans::no, 2 * r, cols, in, 1.0f, split, in, w.from_column(j),
+                0.0f, sums, cols);
+    for (std::int64_t c = 0; c < cols; ++c)
+      for (std::int64_t k = 0; k < r; ++k) out[(j + c) * r + k] = sums[k * cols + c] + sums[(r + k) * cols + c];
+  });
+  return true;
+}
+
 }  // namespace detail
 
-// out (W.out, r) = W a^T for a (r, W.in), in f32: the inner products that DoRA's factored norm needs. Packed weights
-// are multiplied as they are unpacked, a few rows of a at a time, with the same bits.
-template <class View>
+// out (W.out, r) = W a^T for a (r, W.in): the inner products that DoRA's factored norm needs. T is the type of the
+// activations that W meets elsewhere. In f32, packed weights are multiplied as they are unpacked, a few rows of a at a
+// time, with the same bits.
+template <class T, class View>
 void weight_times_rows(Cpu& cpu, const View& w, std::int64_t r, const float* a, float* out) noexcept {
+  if constexpr (std::is_same_v<T, bf16>)
+    if (with_pair_kernels(cpu.isa, [](auto) noexcept {})) {
+      if constexpr (requires { View::format; }) {
+        if (detail::weight_times_split_rows(cpu, PackedSource<bf16, View::format>{w.packed, true}, w.out, w.in, r, a,
+                                            out))
+          return;
+      } else if (w.storage == Storage::bf16) {
+        if (detail::weight_times_split_rows(cpu, DenseSource<bf16>{static_cast<const bf16*>(w.data), w.in, true}, w.out,
+                                            w.in, r, a, out))
+          return;
+      }
+    }
   if constexpr (requires { View::format; })
     if (detail::gemv_applies(gemv_rows, w.packed)) {
       for (std::int64_t first = 0; first < r; first += gemv_rows) {
         const std::int64_t rows = std::min(gemv_rows, r - first);
         detail::packed_gemv<View::format>(cpu, rows, w.packed, a + first * w.in, w.in,
-                                          [&](std::int64_t j, std::int64_t cols, const float* sums) noexcept {
+                                          [&](std::int64_t j, std::int64_t cols, const float* sums, auto) noexcept {
                                             for (std::int64_t i = 0; i < cols; ++i)
                                               for (std::int64_t k = 0; k < rows; ++k)
                                                 out[(j + i) * r + first + k] = sums[k * gemv_piece + i];

@@ -33,7 +33,7 @@ inline bool gemv_applies(std::int64_t rows, const PackedMatrix& w) {
   return rows <= gemv_rows && w.whole_blocks() && gemv_rows * (w.in + 8) <= gemm_workspace_floats;
 }
 
-// put(j, cols, sums) for every piece of columns [j, j + cols) of x W^T; sums: rows of gemv_piece.
+// put(j, cols, sums, kernels) for every piece of columns [j, j + cols) of x W^T; sums: rows of gemv_piece.
 template <PackedFormat F, class T, class Put>
 void packed_gemv(Cpu& cpu, std::int64_t rows, const PackedMatrix& w, const T* x, std::int64_t ldx, Put&& put) noexcept {
   // Every thread takes a run of pieces and widens x for itself.
@@ -47,42 +47,33 @@ void packed_gemv(Cpu& cpu, std::int64_t rows, const PackedMatrix& w, const T* x,
       const std::int64_t j = piece * gemv_piece, cols = std::min(gemv_piece, w.out - j);
       with_kernels(cpu.isa, [&](auto kernels) noexcept {
         kernels.template gemv<F, std::is_same_v<T, float>>(w, j, rows, wide, sums);
+        put(j, cols, sums, kernels);
       });
-      put(j, cols, sums);
     }
   });
 }
 
 }  // namespace detail
 
-// y (rows, out) = x W^T for W (out, in) of bf16 as a checkpoint has it, rows <= gemv_rows: as for packed weights, a row
-// has the same bits alone and among them. in <= gemm_workspace_floats / 9.
+// y (rows, out) = x W^T + added for W (out, in) of bf16 as a checkpoint has it, rows <= gemv_rows: as for packed
+// weights, a row has the same bits alone and among them. in <= gemm_workspace_floats / 9.
 inline void dense_gemv(Cpu& cpu, std::int64_t rows, std::int64_t out, std::int64_t in, const bf16* w, const bf16* x,
-                       bf16* y) noexcept {
-  const std::int64_t pieces = (out + gemv_piece - 1) / gemv_piece,
-                     hands = std::min<std::int64_t>(cpu.pool->size(), pieces), padded = gemv_padded(rows);
+                       bf16* y, const AddedProduct<bf16>& added = {}) noexcept {
+  const std::int64_t hands = std::min<std::int64_t>(cpu.pool->size(), out), padded = gemv_padded(rows);
   cpu.pool->parallel_for(hands, [&](std::int64_t hand, int thread) noexcept {
     with_kernels(cpu.isa, [&](auto kernels) noexcept {
       float* wide = cpu.gemm_workspace(thread);
       kernels.widen_pairs(rows, padded, in, x, in, wide);
-      for (std::int64_t piece = pieces * hand / hands; piece < pieces * (hand + 1) / hands; ++piece) {
-        float sums[gemv_piece][gemv_rows];
-        const std::int64_t j = piece * gemv_piece, cols = std::min(gemv_piece, out - j);
+      const std::int64_t end = out * (hand + 1) / hands;
+      for (std::int64_t j = out * hand / hands; j < end; j += gemv_piece) {
+        float sums[gemv_piece][gemv_rows], row[gemv_piece];
+        const std::int64_t cols = std::min(gemv_piece, end - j);
         kernels.dense_gemv(cols, in, rows, w + j * in, wide, sums);
-        for (std::int64_t r = 0; r < rows; ++r)
-          for (std::int64_t i = 0; i < cols; ++i) y[r * out + j + i] = bf16(sums[i][r]);
+        for (std::int64_t r = 0; r < rows; ++r) {
+          for (std::int64_t i = 0; i < cols; ++i) row[i] = sums[i][r];
+          kernels.finish_row(cols, row, added.from(r, j), y + r * out + j);
+        }
       }
-    });
-  });
-}
-
-// y (rows, out) += s t B for B (r, out): few rows, each with the bits that it has alone.
-template <class T>
-void add_ranks(Cpu& cpu, std::int64_t rows, std::int64_t out, std::int64_t r, float s, const T* t, const T* b,
-               T* y) noexcept {
-  with_kernels(cpu.isa, [&](auto kernels) noexcept {
-    cpu.pool->parallel_for(1, [&](std::int64_t, int) noexcept {  // microseconds: sharing it out would cost as much
-      for (std::int64_t i = 0; i < rows; ++i) kernels.add_ranks(out, r, s, t + i * r, b, y + i * out);
     });
   });
 }
@@ -104,27 +95,32 @@ void over_unpacked_rows(Cpu& cpu, const PackedMatrix& w, Use&& use) noexcept {
   });
 }
 
-// y (rows, out) = x W^T for w packed in format F, rows of x and y ldx and ldy numbers apart. T: f32 or bf16, TY
-// likewise. `added`, unless null: part of the sums of more rows than gemv_rows.
+// y (rows, out) = x W^T + added for w packed in format F, rows of x and y ldx and ldy numbers apart. T: f32 or bf16, TY
+// likewise.
 template <PackedFormat F, class T, class TY>
 void packed_forward(Cpu& cpu, std::int64_t rows, const PackedMatrix& w, const T* x, std::int64_t ldx, TY* y,
-                    std::int64_t ldy, const AddedProduct<T>* added = nullptr) noexcept {
+                    std::int64_t ldy, const AddedProduct<T>& added = {}) noexcept {
   if (rows <= 0 || w.out <= 0) return;
-  if (detail::gemv_applies(rows, w))
-    return detail::packed_gemv<F>(cpu, rows, w, x, ldx,
-                                  [&](std::int64_t j, std::int64_t cols, const float* sums) noexcept {
-                                    for (std::int64_t r = 0; r < rows; ++r)
-                                      for (std::int64_t i = 0; i < cols; ++i)
-                                        y[r * ldy + j + i] = TY(sums[r * gemv_piece + i]);
-                                  });
-  gemm(cpu, Trans::no, rows, w.out, w.in, 1.0f, x, ldx, PackedSource<T, F>{w, true}, 0.0f, y, ldy, added);
+  if (!detail::gemv_applies(rows, w))
+    return gemm(cpu, Trans::no, rows, w.out, w.in, 1.0f, x, ldx, PackedSource<T, F>{w, true}, 0.0f, y, ldy, added);
+  detail::packed_gemv<F>(cpu, rows, w, x, ldx,
+                         [&](std::int64_t j, std::int64_t cols, const float* sums, auto kernels) noexcept {
+                           for (std::int64_t r = 0; r < rows; ++r, sums += gemv_piece) {
+                             if constexpr (std::is_same_v<T, bf16>)
+                               kernels.finish_row(cols, sums, added.from(r, j), y + r * ldy + j);
+                             else
+                               kernels.convert_row(cols, sums, y + r * ldy + j);
+                           }
+                         });
+  if constexpr (std::is_same_v<T, float>)  // with the bits that it has for many rows
+    if (added.k > 0)
+      gemm(cpu, Trans::no, rows, w.out, added.k, added.scale, added.left, added.ld, added.right, 1.0f, y, ldy);
 }
 
-// d_x (rows, in) = d_y W (+ added, unless null), added to d_x where accumulate is set.
+// d_x (rows, in) = d_y W + added, added to d_x where accumulate is set.
 template <PackedFormat F, class T, class TX>
 void packed_backward_input(Cpu& cpu, std::int64_t rows, const PackedMatrix& w, const T* d_y, std::int64_t ld_dy,
-                           bool accumulate, TX* d_x, std::int64_t ld_dx,
-                           const AddedProduct<T>* added = nullptr) noexcept {
+                           bool accumulate, TX* d_x, std::int64_t ld_dx, const AddedProduct<T>& added = {}) noexcept {
   gemm(cpu, Trans::no, rows, w.in, w.out, 1.0f, d_y, ld_dy, PackedSource<T, F>{w, false}, accumulate ? 1.0f : 0.0f, d_x,
        ld_dx, added);
 }

@@ -13,17 +13,14 @@ namespace expert {
 inline namespace v0 {
 namespace reference {
 
-// w_square: (out) row sums of W^2; w_a: (out, r) = W A^T; a_a: (r, r) = A A^T; b: (out, r); norm, c: (out).
-// The three terms are combined in f64: they cancel when s B A is close to -W.
-inline void dora_scale(std::int64_t out, std::int64_t r, float s, const float* w_square, const float* w_a,
-                       const float* a_a, const float* b, const float* magnitude, float* norm, float* c) noexcept {
+// w_square: (out) row sums of W^2; cross: (out, r) = 2 W A^T + s B (A A^T); b: (out, r); norm, c: (out).
+// The terms are combined in f64: they cancel when s B A is close to -W.
+inline void dora_scale(std::int64_t out, std::int64_t r, float s, const float* w_square, const float* cross,
+                       const float* b, const float* magnitude, float* norm, float* c) noexcept {
   for (std::int64_t i = 0; i < out; ++i) {
-    double square = double{w_square[i]};
-    for (std::int64_t p = 0; p < r; ++p) {
-      double inner = 0;
-      for (std::int64_t q = 0; q < r; ++q) inner += double{a_a[p * r + q]} * double{b[i * r + q]};
-      square += double{b[i * r + p]} * double{s} * (2 * double{w_a[i * r + p]} + double{s} * inner);
-    }
+    double inner = 0;
+    for (std::int64_t p = 0; p < r; ++p) inner += double{b[i * r + p]} * double{cross[i * r + p]};
+    const double square = double{w_square[i]} + double{s} * inner;
     norm[i] = static_cast<float>(std::sqrt(square > 0 ? square : 0.0));
     c[i] = magnitude[i] / norm[i];
   }
