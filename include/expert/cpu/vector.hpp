@@ -112,11 +112,17 @@ void scale_columns(Cpu& cpu, std::int64_t rows, std::int64_t cols, const T* z, c
 template <class T>
 void dora_backward(Cpu& cpu, std::int64_t rows, std::int64_t cols, const T* z, const float* c, const float* norm,
                    const T* d_y, T* d_z, float* d_magnitude) noexcept {
+  // Columns side by side: short pieces of rows would be no streams to the hardware.
+  const std::int64_t share = (cols + cpu.pool->size() - 1) / cpu.pool->size(),
+                     piece = std::min((share + column_piece - 1) / column_piece * column_piece, op_workspace_floats);
   with_kernels(cpu.isa, [&](auto kernels) noexcept {
-    parallel_pieces(cpu, cols, column_piece, [&](std::int64_t j, std::int64_t count) noexcept {
+    cpu.pool->parallel_for((cols + piece - 1) / piece, [&](std::int64_t i, int thread) noexcept {
+      const std::int64_t j = i * piece, count = std::min(piece, cols - j);
+      float* sums = cpu.op_workspace(thread);
+      std::fill_n(sums, count, 0.0f);
       for (std::int64_t t = 0; t < rows; ++t)
-        kernels.dora_backward_row(count, z + t * cols + j, c + j, norm + j, d_y + t * cols + j, d_z + t * cols + j,
-                                  d_magnitude + j);
+        kernels.dora_backward_row(count, z + t * cols + j, c + j, d_y + t * cols + j, d_z + t * cols + j, sums);
+      for (std::int64_t k = 0; k < count; ++k) d_magnitude[j + k] += sums[k] / norm[j + k];
     });
   });
 }

@@ -26,17 +26,19 @@ inline void dora_scale(std::int64_t out, std::int64_t r, float s, const float* w
   }
 }
 
-// d_y: (rows, cols) gradient of y = c * z; d_z = c * d_y may alias it; d_magnitude[j] += sum_t d_y z / norm.
+// d_y: (rows, cols) gradient of y = c * z; d_z = c * d_y may alias it; d_magnitude[j] += (sum_t d_y z) / norm.
 // z, d_y, d_z share one row stride: a caller may split the columns over threads.
 template <class T>
 void dora_backward(std::int64_t rows, std::int64_t cols, std::int64_t stride, const T* z, const float* c,
                    const float* norm, const T* d_y, T* d_z, float* d_magnitude) noexcept {
-  for (std::int64_t t = 0; t < rows; ++t) {
-    for (std::int64_t j = 0; j < cols; ++j) {
+  for (std::int64_t j = 0; j < cols; ++j) {
+    float sum = 0;
+    for (std::int64_t t = 0; t < rows; ++t) {
       const float dy = float(d_y[t * stride + j]);
-      d_magnitude[j] += dy * float(z[t * stride + j]) / norm[j];
+      sum += dy * float(z[t * stride + j]);
       d_z[t * stride + j] = T(c[j] * dy);
     }
+    d_magnitude[j] += sum / norm[j];
   }
 }
 
