@@ -58,7 +58,7 @@ double row_product_error(const std::vector<float>& w, const std::vector<float>& 
         const double x = double{w[index(i * in + j)]} * double{a[index(k * in + j)]};
         sum += x, magnitude += std::abs(x);
       }
-      const double bound = (0x1.01p-9 + 0x1p-16 + static_cast<double>(in) * 0x1p-23) * magnitude + 1e-30;
+      const double bound = (0x1.01p-8 + 0x1p-16 + static_cast<double>(in) * 0x1p-23) * magnitude + 1e-30;
       const double error = std::abs(double{product[index(i * r + k)]} - sum) / bound;
       if (!(error <= worst)) worst = error;
     }
