@@ -28,13 +28,14 @@ void base_backward(Cpu& cpu, std::int64_t rows, const View& w, const T* d_y, boo
   linear_backward_input(cpu, rows, w, d_y, accumulate, d_x, term);
 }
 
-// From d_y (T, out), which is overwritten: gradients of the projection's own tensors, and d_x (T, in) += or = its
-// input's gradient (d_x null: nobody needs it).
+// From d_y (T, out): gradients of the projection's own tensors, and d_x (T, in) += or = its input's gradient (d_x null:
+// nobody needs it). scaled: room for d_y times DoRA's scale; it may be d_y.
 template <class E>
 void project_backward(Cpu& cpu, const ForwardContext<E>& context, std::int64_t layer, Projection p,
                       const TokenView& tokens, const typename E::compute::type* x, const typename E::compute::type* y,
-                      typename E::compute::type* d_y, bool accumulate, typename E::compute::type* d_x,
-                      const LayerBuffers<E>& b, const BackwardBuffers<E>& back) noexcept {
+                      const typename E::compute::type* d_y, typename E::compute::type* scaled, bool accumulate,
+                      typename E::compute::type* d_x, const LayerBuffers<E>& b,
+                      const BackwardBuffers<E>& back) noexcept {
   using T = typename E::compute::type;
   const auto& w = context.model->layers[static_cast<std::size_t>(layer)][p];
   const std::int64_t n = tokens.tokens;
@@ -48,7 +49,6 @@ void project_backward(Cpu& cpu, const ForwardContext<E>& context, std::int64_t l
       const bool dropped = adapter.dropout > 0;
       const DropoutMask mask = dropout_mask(adapter, tokens, layer, p);
       const T* input = x;
-      T* d_z = d_y;  // gradient of the product before DoRA's scale
       const T* z = y;
       if (dropped) {
         dropout_forward(cpu, n, w.in, mask, x, context.dropped, static_cast<T*>(nullptr));
@@ -56,10 +56,14 @@ void project_backward(Cpu& cpu, const ForwardContext<E>& context, std::int64_t l
       }
       if constexpr (E::adapter::dropout_product) {
         z = b.branch[index_of(p)];
-        if (dropped) d_z = back.d_branch;
+        if (dropped) scaled = back.d_branch;
       }
-      if constexpr (E::adapter::is_dora)
-        dora_backward(cpu, n, w.out, z, adapter.scale + o, adapter.norm + o, d_y, d_z, back.gradients + at.magnitude);
+      const T* d_z = d_y;  // gradient of the product before DoRA's scale
+      if constexpr (E::adapter::is_dora) {
+        dora_backward(cpu, n, w.out, z, adapter.scale + o, adapter.norm + o, d_y, scaled,
+                      back.gradients + at.magnitude);
+        d_z = scaled;
+      }
       {
         const PhaseScope scope(cpu, Phase::low_rank_backward);
         low_rank_backward(cpu, n, w.out, w.in, r, scaling, input, adapter.values + at.b, b.rank_rows[index_of(p)], d_z,
@@ -73,9 +77,9 @@ void project_backward(Cpu& cpu, const ForwardContext<E>& context, std::int64_t l
         // d_x = d_rest + mask * (d_dropped - d_rest), since rest = x - dropped
         base_backward(cpu, n, w, d_y, accumulate, d_x);
         parallel_pieces(cpu, n * w.out, std::int64_t{1} << 14, [&](std::int64_t first, std::int64_t count) {
-          for (std::int64_t i = first; i < first + count; ++i) d_y[i] = T(float(d_z[i]) - float(d_y[i]));
+          for (std::int64_t i = first; i < first + count; ++i) scaled[i] = T(float(scaled[i]) - float(d_y[i]));
         });
-        base_backward(cpu, n, w, d_y, false, d_dropped, &term);
+        base_backward(cpu, n, w, scaled, false, d_dropped, &term);
       } else {
         base_backward(cpu, n, w, d_y, accumulate, d_x);
         const PhaseScope scope(cpu, Phase::low_rank_backward);
@@ -113,30 +117,27 @@ void layer_backward(Cpu& cpu, const ForwardContext<E>& context, std::int64_t lay
   using T = typename E::compute::type;
   using P = Projection;
   using B = BaseLayout<E>;
-  constexpr std::int64_t C = M::hidden_size, F = M::intermediate_size, H = M::num_attention_heads,
-                         K = M::num_key_value_heads, D = M::head_dim, Q = H * D, KV = K * D;
+  constexpr std::int64_t F = M::intermediate_size, H = M::num_attention_heads, K = M::num_key_value_heads,
+                         D = M::head_dim, Q = H * D, KV = K * D;
   const auto& w = context.model->layers[static_cast<std::size_t>(layer)];
   const std::int64_t n = tokens.tokens;
-  const auto project = [&](P p, const T* x, const T* y, T* d_y, bool accumulate, T* d_x) {
-    detail::project_backward(cpu, context, layer, p, tokens, x, y, d_y, accumulate, d_x, b, back);
+  const auto project = [&](P p, const T* x, const T* y, const T* d_y, T* scaled, bool accumulate, T* d_x) {
+    detail::project_backward(cpu, context, layer, p, tokens, x, y, d_y, scaled, accumulate, d_x, b, back);
   };
   const auto scale = [&](P p) { return detail::column_scale(context, layer, p); };
   const auto weight_gradient = [&](std::int64_t offset) {
     return E::tuning::trains_base ? back.gradients + offset : nullptr;
   };
 
-  std::copy_n(back.d_x, n * C,
-              back.d_context);  // project_backward overwrites the gradient that the residual still needs
-  project(P::down_proj, b.activation, b.down, back.d_context, false, back.d_wide);
+  project(P::down_proj, b.activation, b.down, back.d_x, back.d_context, false, back.d_wide);
   swiglu_backward(cpu, n, F, b.gate, scale(P::gate_proj), b.up, scale(P::up_proj), back.d_wide, back.d_wide,
                   back.d_wide2);
-  project(P::gate_proj, b.post_norm, b.gate, back.d_wide, false, back.d_norm);
-  project(P::up_proj, b.post_norm, b.up, back.d_wide2, true, back.d_norm);
+  project(P::gate_proj, b.post_norm, b.gate, back.d_wide, back.d_wide, false, back.d_norm);
+  project(P::up_proj, b.post_norm, b.up, back.d_wide2, back.d_wide2, true, back.d_norm);
   detail::norm_backward<E>(cpu, tokens, b.x_mid, w.post_attention_layernorm, b.rstd_post,
                            B::post_attention_layernorm(layer), back);
 
-  std::copy_n(back.d_x, n * C, back.d_norm);
-  project(P::o_proj, b.context, b.o, back.d_norm, false, back.d_context);
+  project(P::o_proj, b.context, b.o, back.d_x, back.d_norm, false, back.d_context);
   {
     const PhaseScope scope(cpu, Phase::attention_backward);
     attention_backward(cpu, n, n, H, K, D, detail::attention_scale<M>(), b.q_rotated, Q, b.k_rotated, b.v_scaled, KV,
@@ -147,9 +148,9 @@ void layer_backward(Cpu& cpu, const ForwardContext<E>& context, std::int64_t lay
   qk_norm_rope_backward(cpu, n, K, D, b.k, scale(P::k_proj), w.k_norm, context.rope, tokens.positions, b.rstd_k,
                         back.d_k, weight_gradient(B::k_norm(layer)), back.norm_partials, norm_chunk_rows);
   T* d_input = input_needed ? back.d_norm : nullptr;
-  project(P::q_proj, b.input_norm, b.q, back.d_q, false, d_input);
-  project(P::k_proj, b.input_norm, b.k, back.d_k, true, d_input);
-  project(P::v_proj, b.input_norm, b.v, back.d_v, true, d_input);
+  project(P::q_proj, b.input_norm, b.q, back.d_q, back.d_q, false, d_input);
+  project(P::k_proj, b.input_norm, b.k, back.d_k, back.d_k, true, d_input);
+  project(P::v_proj, b.input_norm, b.v, back.d_v, back.d_v, true, d_input);
   if (input_needed)
     detail::norm_backward<E>(cpu, tokens, b.x, w.input_layernorm, b.rstd_input, B::input_layernorm(layer), back);
 }

@@ -159,9 +159,11 @@ bool weight_times_split_rows(Cpu& cpu, const Source& w, std::int64_t n, std::int
                              float* out) noexcept {
   const std::int64_t split_floats = (2 * r * in + 1) / 2,
                      room = (op_workspace_floats - split_floats) / std::max<std::int64_t>(1, 2 * r) / 32 * 32,
-                     share = ((n + cpu.pool->size() - 1) / cpu.pool->size() + 31) / 32 * 32,
-                     piece = std::min({share, room, std::int64_t{1024}});
-  if (piece <= 0) return false;
+                     most = std::min(room, std::int64_t{1024}), threads = cpu.pool->size();
+  if (most <= 0) return false;
+  // As many pieces as make all threads end together.
+  const std::int64_t pieces = (n + most * threads - 1) / (most * threads) * threads,
+                     piece = ((n + pieces - 1) / pieces + 31) / 32 * 32;
   cpu.pool->parallel_for((n + piece - 1) / piece, [&](std::int64_t i, int thread) noexcept {
     const std::int64_t j = i * piece, cols = std::min(piece, n - j);
     auto* split = reinterpret_cast<bf16*>(cpu.op_workspace(thread));
