@@ -162,7 +162,7 @@ Json run(const Options& o) {
       .set("loss", first_loss)
       .set("model_flops", training_flops<E>(batch.tokens(), batch.loss_tokens(), o.document_length))
       .set("sub_batch", rows)
-      .set("recompute", E::recompute::activation_checkpointing ? "layers" : "none")
+      .set("recompute", name_of(TrainingPlan<E>::recompute))
       .set("planned_bytes", planned)
       .set("peak_bytes", status_bytes("RssAnon") - before)
       .set("weight_bytes", weights.owned_bytes())

@@ -151,14 +151,36 @@ void project_forward(Cpu& cpu, const ForwardContext<E>& context, std::int64_t la
 
 }  // namespace detail
 
+// b.q, b.k and b.v as the projections leave them -> b.context (T, H * D), with rotated queries and keys, scaled values,
+// statistics and log-sum-exp. The middle of Qwen3Attention.forward.
+template <class E>
+void attend_forward(Cpu& cpu, const ForwardContext<E>& context, std::int64_t layer, const TokenView& tokens,
+                    const LayerBuffers<E>& b) noexcept {
+  using M = typename E::model;
+  using P = Projection;
+  constexpr std::int64_t H = M::num_attention_heads, K = M::num_key_value_heads, D = M::head_dim, Q = H * D, KV = K * D;
+  const auto eps = static_cast<float>(M::rms_norm_eps);
+  const auto& w = context.model->layers[static_cast<std::size_t>(layer)];
+  const std::int64_t n = tokens.tokens;
+  const auto scale = [&](P p) { return detail::column_scale(context, layer, p); };
+
+  qk_norm_rope_forward(cpu, n, H, D, eps, b.q, scale(P::q_proj), w.q_norm, context.rope, tokens.positions, b.q_rotated,
+                       Q, nullptr, b.rstd_q);
+  qk_norm_rope_forward(cpu, n, K, D, eps, b.k, scale(P::k_proj), w.k_norm, context.rope, tokens.positions, b.k_rotated,
+                       KV, tokens.cache_rows, b.rstd_k);
+  scale_columns(cpu, n, KV, b.v, scale(P::v_proj), b.v_scaled, KV, tokens.cache_rows);
+  const PhaseScope scope(cpu, Phase::attention_forward);
+  attention_forward(cpu, n, H, K, D, detail::attention_scale<M>(), b.q_rotated, Q, b.k_rotated, b.v_scaled, KV,
+                    tokens.keys, b.context, Q, b.lse);
+}
+
 // b.x (T, C) -> b.x_out (T, C), leaving in the other buffers what layer_backward needs. Qwen3DecoderLayer.forward.
 template <class E>
 void layer_forward(Cpu& cpu, const ForwardContext<E>& context, std::int64_t layer, const TokenView& tokens,
                    const LayerBuffers<E>& b) noexcept {
   using M = typename E::model;
   using P = Projection;
-  constexpr std::int64_t C = M::hidden_size, F = M::intermediate_size, H = M::num_attention_heads,
-                         K = M::num_key_value_heads, D = M::head_dim, Q = H * D, KV = K * D;
+  constexpr std::int64_t C = M::hidden_size, F = M::intermediate_size;
   const auto eps = static_cast<float>(M::rms_norm_eps);
   const auto& w = context.model->layers[static_cast<std::size_t>(layer)];
   const std::int64_t n = tokens.tokens;
@@ -171,16 +193,7 @@ void layer_forward(Cpu& cpu, const ForwardContext<E>& context, std::int64_t laye
   project(P::q_proj, b.input_norm, b.q);
   project(P::k_proj, b.input_norm, b.k);
   project(P::v_proj, b.input_norm, b.v);
-  qk_norm_rope_forward(cpu, n, H, D, eps, b.q, scale(P::q_proj), w.q_norm, context.rope, tokens.positions, b.q_rotated,
-                       Q, nullptr, b.rstd_q);
-  qk_norm_rope_forward(cpu, n, K, D, eps, b.k, scale(P::k_proj), w.k_norm, context.rope, tokens.positions, b.k_rotated,
-                       KV, tokens.cache_rows, b.rstd_k);
-  scale_columns(cpu, n, KV, b.v, scale(P::v_proj), b.v_scaled, KV, tokens.cache_rows);
-  {
-    const PhaseScope scope(cpu, Phase::attention_forward);
-    attention_forward(cpu, n, H, K, D, detail::attention_scale<M>(), b.q_rotated, Q, b.k_rotated, b.v_scaled, KV,
-                      tokens.keys, b.context, Q, b.lse);
-  }
+  attend_forward(cpu, context, layer, tokens, b);
   project(P::o_proj, b.context, b.o);
   residual_add(cpu, n, C, b.x, b.o, scale(P::o_proj), b.x_mid);
 

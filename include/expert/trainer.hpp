@@ -231,22 +231,23 @@ class Trainer {
   const T* final_hidden() const { return at(Plan::final_norm); }
   const ModelView<E>& model() const { return model_; }
 
-  // The buffers of one layer: what the forward pass left there (tests compare every intermediate). Under
-  // RecomputeLayers all layers share them, but for the residual stream.
+  // The buffers of one layer: what the forward pass left there (tests compare every intermediate). All layers share
+  // those that are computed again.
   LayerBuffers<E> layer(std::int64_t l) const noexcept {
     using S = detail::Sizes<E>;
-    const std::int64_t n = capacity_, kept = recomputes ? 0 : l;
+    const std::int64_t n = capacity_, kept = recomputes_layers ? 0 : l, attended = recomputes_attention ? 0 : kept;
     const auto slice = [&](std::size_t region, std::int64_t width) { return at(region) + kept * n * width; };
+    const auto shared = [&](std::size_t region, std::int64_t width) { return at(region) + attended * n * width; };
     T* const residual = at(Plan::residual) + l * n * S::C;
     LayerBuffers<E> b{residual,
                       slice(Plan::input_norm, S::C),
                       slice(Plan::q, S::Q),
                       slice(Plan::k, S::KV),
                       slice(Plan::v, S::KV),
-                      slice(Plan::q_rotated, S::Q),
-                      slice(Plan::k_rotated, S::KV),
-                      slice(Plan::v_scaled, S::KV),
-                      slice(Plan::context, S::Q),
+                      shared(Plan::q_rotated, S::Q),
+                      shared(Plan::k_rotated, S::KV),
+                      shared(Plan::v_scaled, S::KV),
+                      shared(Plan::context, S::Q),
                       slice(Plan::o, S::C),
                       slice(Plan::residual_mid, S::C),
                       slice(Plan::post_norm, S::C),
@@ -267,7 +268,7 @@ class Trainer {
     b.rstd_post = statistics + n;
     b.rstd_q = statistics + 2 * n;
     b.rstd_k = statistics + (2 + S::H) * n;
-    b.lse = floats(Plan::log_sum_exp) + kept * n * S::H;
+    b.lse = floats(Plan::log_sum_exp) + attended * n * S::H;
     if constexpr (detail::adapts<E>) {
       std::int64_t target = kept * S::targets;
       for (const Projection p : all_projections) {
@@ -323,7 +324,8 @@ class Trainer {
   }
 
   static constexpr bool own_parameters = detail::Sizes<E>::own_parameters,
-                        recomputes = E::recompute::activation_checkpointing;
+                        recomputes_layers = Plan::recompute == Recompute::layers,
+                        recomputes_attention = Plan::recompute == Recompute::attention;
 
   T* at(std::size_t region) const { return arena_.at<T>(region); }
   float* floats(std::size_t region) const { return arena_.at<float>(region); }
@@ -338,7 +340,7 @@ class Trainer {
   float* factor_gradients() const { return own_parameters ? floats(Plan::factor_gradients) : gradients(); }
   float* final_rstd() const {
     using S = detail::Sizes<E>;
-    return floats(Plan::row_statistics) + S::kept_layers * (2 + S::H + S::K) * capacity_;
+    return floats(Plan::row_statistics) + Plan::kept_layers(Plan::recompute) * (2 + S::H + S::K) * capacity_;
   }
 
   // transformers' rule (Trainer.get_decay_parameter_names): every tensor decays but the weights of norms.
@@ -480,7 +482,10 @@ class Trainer {
                                back.norm_partials, norm_chunk_rows);
     rms_norm_backward(cpu_, n, C, last, C, model_.norm, final_rstd(), at(Plan::d_final), C, back.d_x, C, false);
     for (std::int64_t l = M::num_hidden_layers - 1; l >= 0; --l) {
-      if (recomputes && l < M::num_hidden_layers - 1) layer_forward<E>(cpu_, context_, l, tokens_, layer(l));
+      if (l < M::num_hidden_layers - 1) {  // the last one's are still there
+        if (recomputes_layers) layer_forward<E>(cpu_, context_, l, tokens_, layer(l));
+        if (recomputes_attention) attend_forward<E>(cpu_, context_, l, tokens_, layer(l));
+      }
       layer_backward<E>(cpu_, context_, l, tokens_, layer(l), back, l > 0 || E::tuning::trains_base);
     }
     if constexpr (E::tuning::trains_base)

@@ -52,7 +52,8 @@ std::string policies_table() {
   t += policy_row<Packing<2048>>("Packing<2048> (default)") + policy_row<NoPacking<2048>>("NoPacking<2048>");
   t += policy_row<Batch<1>>("Batch<1> (default)");
   t += policy_row<AdapterOnly>("AdapterOnly (default)") + policy_row<FullFineTune>("FullFineTune");
-  t += policy_row<KeepActivations>("KeepActivations (default)") + policy_row<RecomputeLayers>("RecomputeLayers");
+  t += policy_row<KeepActivations>("KeepActivations (default)") + policy_row<RecomputeAttention>("RecomputeAttention");
+  t += policy_row<RecomputeLayers>("RecomputeLayers") + policy_row<RecomputeToFit>("RecomputeToFit");
   t += policy_row<EvenChunks>("EvenChunks (default)") +
        policy_row<ChunkedCrossEntropy<256>>("ChunkedCrossEntropy<256>") +
        policy_row<RecomputedCrossEntropy<256>>("RecomputedCrossEntropy<256, 8192>");

@@ -1,5 +1,5 @@
-// What is computed twice to save memory: RecomputeLayers has the bits of KeepActivations, RecomputedCrossEntropy the
-// numbers of ChunkedCrossEntropy.
+// What is computed twice to save memory: recomputed layers and attention have the bits of KeepActivations,
+// RecomputedCrossEntropy the numbers of ChunkedCrossEntropy.
 #include <algorithm>
 #include <cmath>
 #include <vector>
@@ -13,7 +13,6 @@ using namespace small_run;
 namespace {
 
 using Kept = Small<Batch<4>>;
-using Recomputed = With<Kept, RecomputeLayers>;
 
 // Rows of two documents each. Every token bears loss, so that a pass fills every buffer.
 TokenBatch random_batch() {
@@ -42,7 +41,8 @@ void scatter(Trainer<E>& trainer) {  // B starts at zero, where the gradient of 
 
 }  // namespace
 
-TEST_CASE("recomputed layers give the same bits", "[trainer]") {
+TEMPLATE_TEST_CASE("what is recomputed gives the same bits", "[trainer]", RecomputeAttention, RecomputeLayers) {
+  using Recomputed = With<Kept, TestType>;
   CpuDevice device(2);
   const auto kept_weights = load_weights<Kept>(model_directory(), device);
   const auto recomputed_weights = load_weights<Recomputed>(model_directory(), device);
@@ -74,14 +74,42 @@ TEST_CASE("recomputed layers give the same bits", "[trainer]") {
   }
 }
 
-TEST_CASE("of two layers one is kept, and the residual stream of both", "[plan]") {
-  using With2 = TrainingPlan<Kept>;
-  using With1 = TrainingPlan<Recomputed>;
-  const auto all = With2::regions(64), one = With1::regions(64);
-  CHECK(one[With1::gate].bytes * 2 == all[With2::gate].bytes);
-  CHECK(one[With1::dropout_branch].bytes * 2 == all[With2::dropout_branch].bytes);
-  CHECK(one[With1::residual].bytes == all[With2::residual].bytes);
-  CHECK(With1::bytes(64) < With2::bytes(64));
+TEST_CASE("of two layers one is kept, or one's attention, and the residual stream of both", "[plan]") {
+  using Plan = TrainingPlan<Kept>;
+  const auto all = Plan::regions(64, Recompute::none), one = Plan::regions(64, Recompute::layers),
+             attention = Plan::regions(64, Recompute::attention);
+  for (const std::size_t i : {Plan::q_rotated, Plan::v_scaled, Plan::context, Plan::log_sum_exp}) {
+    INFO(all[i].name);
+    CHECK(one[i].bytes * 2 == all[i].bytes);
+    CHECK(attention[i].bytes == one[i].bytes);
+  }
+  for (const std::size_t i : {Plan::gate, Plan::q, Plan::dropout_branch}) {
+    INFO(all[i].name);
+    CHECK(one[i].bytes * 2 == all[i].bytes);
+    CHECK(attention[i].bytes == all[i].bytes);
+  }
+  CHECK(one[Plan::residual].bytes == all[Plan::residual].bytes);
+  CHECK(attention[Plan::residual].bytes == all[Plan::residual].bytes);
+}
+
+namespace {
+
+constexpr std::int64_t row_bytes(Recompute mode) {
+  return total_bytes(TrainingPlan<Kept>::regions(Kept::packing::max_seq_length, mode));
+}
+template <std::int64_t bytes>
+using ToFit = TrainingPlan<With<Kept, RecomputeToFit, Budget<bytes>>>;
+
+}  // namespace
+
+TEST_CASE("the planner takes the least arithmetic with which a row fits", "[plan]") {
+  constexpr std::int64_t kept = row_bytes(Recompute::none), attention = row_bytes(Recompute::attention),
+                         layers = row_bytes(Recompute::layers);
+  STATIC_REQUIRE((kept > attention && attention > layers));
+  STATIC_REQUIRE((ToFit<kept>::recompute == Recompute::none && ToFit<kept>::sub_batch_rows == 1));
+  STATIC_REQUIRE(ToFit<kept - 1>::recompute == Recompute::attention);
+  STATIC_REQUIRE(ToFit<attention - 1>::recompute == Recompute::layers);
+  STATIC_REQUIRE(ToFit<layers>::bytes(ToFit<layers>::max_tokens) == layers);
 }
 
 TEST_CASE("a recomputed loss is the loss, and so is its gradient", "[trainer]") {

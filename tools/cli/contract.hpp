@@ -178,7 +178,7 @@ void put_plan(const ContractOptions& options, Report& report) {
       .set("rows_at_once", Training::sub_batch_rows)
       .set("batch_size", std::int64_t{E::batch::batch_size})
       .set("max_seq_length", std::int64_t{E::packing::max_seq_length})
-      .set("recompute", E::recompute::activation_checkpointing ? "layers" : "none")
+      .set("recompute", name_of(Training::recompute))
       .set("bytes_of_whole_batch", at_once)
       .set("base_bytes", base_bytes<E>)
       .set("flop_per_token", flops)

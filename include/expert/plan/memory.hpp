@@ -29,7 +29,6 @@ struct Sizes {
                                 K = M::num_key_value_heads, D = M::head_dim, Q = H * D, KV = K * D, R = E::adapter::r;
   static constexpr bool adapts = E::tuning::trains_adapter && R > 0;
   static constexpr bool own_parameters = adapts && slots::HasOwnParameters<typename E::adapter>;
-  static constexpr std::int64_t kept_layers = E::recompute::activation_checkpointing ? 1 : L;
   static constexpr std::int64_t targets = [] {
     std::int64_t n = 0;
     for (const Projection p : all_projections) n += adapts && E::adapter::targets(p);
@@ -73,8 +72,8 @@ inline constexpr std::int64_t base_bytes = [] {
   return layer * M::num_hidden_layers + rest * std::int64_t{sizeof(bf16)};
 }();
 
-// Everything that a trainer touches beyond the mapped weights. Under RecomputeLayers the residual stream is kept of
-// every layer, other activations of one.
+// Everything that a trainer touches beyond the mapped weights. What is computed again in backward is kept of one layer;
+// the residual stream is kept of all.
 template <class E>
 struct TrainingPlan {
   enum : std::size_t {
@@ -138,8 +137,12 @@ struct TrainingPlan {
   };
   using S = detail::Sizes<E>;
 
-  static constexpr std::array<Region, count> regions(std::int64_t tokens) {
-    constexpr std::int64_t t = S::t, f = S::f, L = S::L, kept = S::kept_layers;
+  static constexpr std::int64_t kept_layers(Recompute mode) { return mode == Recompute::layers ? 1 : S::L; }
+  static constexpr std::int64_t kept_attention(Recompute mode) { return mode == Recompute::none ? S::L : 1; }
+
+  static constexpr std::array<Region, count> regions(std::int64_t tokens, Recompute mode) {
+    constexpr std::int64_t t = S::t, f = S::f, L = S::L;
+    const std::int64_t kept = kept_layers(mode), attended = kept_attention(mode);
     constexpr bool dora = S::adapts && E::adapter::is_dora, branch = S::adapts && E::adapter::dropout_product;
     const std::int64_t T = tokens, n = trainable_parameters<E> * f, chunk = std::min(E::loss::chunk_rows, T);
     constexpr bool recomputed = loss_vocab_rows<typename E::loss> > 0;
@@ -167,10 +170,10 @@ struct TrainingPlan {
     r[q] = {"q_proj output, kept layers", kept * T * S::Q * t};
     r[k] = {"k_proj output, kept layers", kept * T * S::KV * t};
     r[v] = {"v_proj output, kept layers", kept * T * S::KV * t};
-    r[q_rotated] = {"rotated queries, kept layers", kept * T * S::Q * t};
-    r[k_rotated] = {"rotated keys, kept layers", kept * T * S::KV * t};
-    r[v_scaled] = {"values, kept layers", kept * T * S::KV * t};
-    r[context] = {"attention output, kept layers", kept * T * S::Q * t};
+    r[q_rotated] = {"rotated queries, kept layers", attended * T * S::Q * t};
+    r[k_rotated] = {"rotated keys, kept layers", attended * T * S::KV * t};
+    r[v_scaled] = {"values, kept layers", attended * T * S::KV * t};
+    r[context] = {"attention output, kept layers", attended * T * S::Q * t};
     r[o] = {"o_proj output, kept layers", kept * T * S::C * t};
     r[post_norm] = {"post_attention_layernorm output, kept layers", kept * T * S::C * t};
     r[gate] = {"gate_proj output, kept layers", kept * T * S::F * t};
@@ -181,7 +184,7 @@ struct TrainingPlan {
     r[dropout_branch] = {"DoRA's dropped product, kept layers and targets",
                          branch ? AdapterLayout<E>::layer_outputs * kept * T * t : 0};
     r[row_statistics] = {"rms_norm statistics, kept layers", (kept * (2 + S::H + S::K) + 1) * T * f};
-    r[log_sum_exp] = {"attention log-sum-exp, kept layers", kept * T * S::H * f};
+    r[log_sum_exp] = {"attention log-sum-exp, kept layers", attended * T * S::H * f};
     r[final_norm] = {"final norm output", T * S::C * t};
     r[loss_rows] = {"hidden rows that bear loss, one chunk", chunk * S::C * t};
     r[d_loss_rows] = {"their gradient", chunk * S::C * t};
@@ -211,6 +214,14 @@ struct TrainingPlan {
     r[key_ranges] = {"key ranges", T * std::int64_t{sizeof(KeyRanges)}};
     return r;
   }
+  // The least arithmetic with which a row fits the budget; the last mode where none does. Sub-batches cost nothing: the
+  // base is frozen and the loss is a sum.
+  static constexpr Recompute recompute = [] {
+    for (const Recompute mode : E::recompute::modes)
+      if (total_bytes(regions(E::packing::max_seq_length, mode)) <= E::budget::bytes) return mode;
+    return E::recompute::modes.back();
+  }();
+  static constexpr std::array<Region, count> regions(std::int64_t tokens) { return regions(tokens, recompute); }
   static constexpr std::int64_t bytes(std::int64_t tokens) { return total_bytes(regions(tokens)); }
 
   // Rows of a packed batch are independent and the loss is a sum: any split gives the same gradient. The largest

@@ -16,6 +16,13 @@ struct UpdateStep {
   double clip = 1;  // gradients are to be multiplied by it
 };
 
+// What backward computes a second time in place of keeping it.
+enum class Recompute : std::uint8_t { none, attention, layers };
+constexpr std::string_view name_of(Recompute mode) {
+  constexpr std::string_view names[] = {"none", "attention", "layers"};
+  return names[static_cast<int>(mode)];
+}
+
 // A tensor that an adapter with parameters of its own trains.
 struct OwnTensor {
   std::string_view name;
@@ -245,14 +252,14 @@ struct tuning {
 };
 
 template <class P>
-concept HasRecompute = requires { P::activation_checkpointing; };
+concept HasRecompute = requires { Recompute{P::modes.front()}; };
 struct recompute {
   template <class P>
   static constexpr bool accepts = HasRecompute<P>;
   template <class P>
   static void explain() {
     static_assert(holds<HasRecompute<P>>,
-                  "EXPERT-E069: a recompute policy needs `static constexpr bool activation_checkpointing`. Add it.");
+                  "EXPERT-E069: a recompute policy needs `static constexpr std::array modes{Recompute::...}`. Add it.");
   }
 };
 

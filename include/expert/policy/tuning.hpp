@@ -21,27 +21,32 @@ struct FullFineTune {
 };
 
 namespace detail {
-template <bool Recompute>
-constexpr auto describe_recompute() {
-  return std::array{Field{"/training/config/gradient_checkpointing", Recompute},
-                    Field{"/training/config/activation_checkpointing", Recompute, Presence::if_present}};
-}
+// What backward may compute again, least arithmetic first: the planner takes the first of `Modes` with which a row fits
+// the budget (plan/memory.hpp). Whatever it takes, the gradients are the same bit by bit.
+template <Recompute... Modes>
+struct Recomputes {
+  using slot = slots::recompute;
+  static constexpr std::array modes{Modes...};
+  static constexpr auto describe() {
+    constexpr bool again = modes.back() != Recompute::none;
+    return std::array{Field{"/training/config/gradient_checkpointing", again},
+                      Field{"/training/config/activation_checkpointing", again, Presence::if_present}};
+  }
+};
 }  // namespace detail
 
 // Activations of every layer are kept until backward has read them; memory is bounded by sub-batches instead.
-struct KeepActivations {
-  using slot = slots::recompute;
-  static constexpr bool activation_checkpointing = false;
-  static constexpr auto describe() { return detail::describe_recompute<activation_checkpointing>(); }
-};
+struct KeepActivations : detail::Recomputes<Recompute::none> {};
 
-// Only the residual stream is kept; the rest of a layer is computed again in backward: the same gradients, bit by bit,
-// for a third more arithmetic. transformers: gradient_checkpointing_enable().
-struct RecomputeLayers {
-  using slot = slots::recompute;
-  static constexpr bool activation_checkpointing = true;
-  static constexpr auto describe() { return detail::describe_recompute<activation_checkpointing>(); }
-};
+// The projections are kept; rotated queries and keys, scaled values and the output of attention are computed again.
+struct RecomputeAttention : detail::Recomputes<Recompute::attention> {};
+
+// Only the residual stream is kept; the rest of a layer is computed again in backward, for a third more arithmetic.
+// transformers: gradient_checkpointing_enable().
+struct RecomputeLayers : detail::Recomputes<Recompute::layers> {};
+
+// As little as the budget allows.
+struct RecomputeToFit : detail::Recomputes<Recompute::none, Recompute::attention, Recompute::layers> {};
 
 }  // namespace v0
 }  // namespace expert

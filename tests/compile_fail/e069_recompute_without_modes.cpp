@@ -1,4 +1,4 @@
-// expect: EXPERT-E069: a recompute policy needs `static constexpr bool activation_checkpointing`. Add it.
+// expect: EXPERT-E069: a recompute policy needs `static constexpr std::array modes{Recompute::...}`. Add it.
 #include "expert/policy/assemble.hpp"
 
 using namespace expert;
@@ -6,7 +6,7 @@ using namespace expert;
 struct Mine {
   using slot = slots::recompute;
 #ifndef EXPECT_FAIL
-  static constexpr bool activation_checkpointing = false;
+  static constexpr std::array modes{Recompute::none};
 #endif
   static constexpr std::array<Field, 0> describe() { return {}; }
 };
