@@ -1,15 +1,14 @@
 // Document-masked attention on the CPU, forward and backward: equations and shapes as in ops/attention.hpp.
 //
 // A task takes one key head, the query heads that share it, and a tile of queries; it walks their keys in tiles with an
-// online softmax, so nothing of size (queries, keys) exists and keys outside the ranges cost nothing. Up to gemv_rows
-// queries of bf16, a step of decoding, go row by row, with probabilities in f32 and the same bits alone and together.
-// Queries of one tile begin their ranges at the same keys: a token's bits depend on its own query and keys only, not on
-// what it is packed with, and a key that no query of a document sees is never read on its behalf. Sums are f32, rounded
-// to T once; so are probabilities, but where bf16 is multiplied in pairs: there they and the gradients of the scores
-// are rounded before the product with the values, as PyTorch's flash attention does on the CPU. Backward takes a stripe
-// of keys at a time, and all queries that look at it: d_k and d_v of the stripe, and d_q of the queries that look
-// nowhere else. The d_q of the others takes a second run over their tiles. Each sum has a fixed order whatever the
-// thread count. All scratch is the workspace of the thread.
+// online softmax, so nothing of size (queries, keys) exists and keys outside the ranges cost nothing. Few queries of
+// bf16 go another way (few_queries.hpp). Queries of one tile begin their ranges at the same keys: a token's bits depend
+// on its own query and keys only, not on what it is packed with, and a key that no query of a document sees is never
+// read on its behalf. Sums are f32, rounded to T once; so are probabilities, but where bf16 is multiplied in pairs:
+// there they and the gradients of the scores are rounded before the product with the values, as PyTorch's flash
+// attention does on the CPU. Backward takes a stripe of keys at a time, and all queries that look at it: d_k and d_v of
+// the stripe, and d_q of the queries that look nowhere else. The d_q of the others takes a second run over their tiles.
+// Each sum has a fixed order whatever the thread count. All scratch is the workspace of the thread.
 #pragma once
 #include <algorithm>
 #include <cmath>
@@ -19,6 +18,7 @@
 #include <utility>
 
 #include "expert/cpu/device.hpp"
+#include "expert/cpu/few_queries.hpp"
 #include "expert/cpu/kernels.hpp"
 #include "expert/ops/attention.hpp"
 
@@ -508,43 +508,6 @@ void attention_over_queries(Cpu& cpu, const AttentionTiles<T>& a, F&& f, const M
   deal_out<Worker>(cpu, a.kv_heads * a.head_blocks() * a.token_tiles(), task, a, more...);
 }
 
-// One query of bf16 with the groups [kv, kv_end) of heads, straight from the rows of its keys and values: no tile would
-// have more than a row or two to share the packing of them. All heads take a piece of the keys before the next one: a
-// row of keys is memory side by side, one head's keys are not.
-//   scratch: attend_floats(heads, head_dim)
-constexpr std::int64_t attend_floats(std::int64_t heads, std::int64_t head_dim) {
-  return heads * (2 * head_dim + 32 + 2) + attention_keys;
-}
-template <class K>
-void attend(const AttentionTiles<bf16>& a, std::int64_t t, std::int64_t kv, std::int64_t kv_end, float* scratch,
-            bf16* out, float* lse) noexcept {
-  constexpr float infinity = std::numeric_limits<float>::infinity();
-  const std::int64_t D = a.head_dim, group = a.group(), first = kv * group, heads = (kv_end - kv) * group;
-  const KeyRanges& keys = a.keys[t];
-  float *scores = scratch, *queries = scores + attention_keys, *sums = queries + heads * (D + 32),
-        *max = sums + heads * D, *sum = max + heads;
-  for (std::int64_t h = 0; h < heads; ++h)
-    K::widen_pairs(1, 1, D, a.q + t * a.q_stride + (first + h) * D, D, queries + h * (D + 32));
-  K::fill_row(heads * D, 0.0f, sums);
-  K::fill_row(heads, -infinity, max);
-  K::fill_row(heads, 0.0f, sum);
-  const auto range = [&](std::int64_t begin, std::int64_t end) noexcept {
-    for (std::int64_t j = begin; j < end; j += attention_keys)
-      for (std::int64_t h = 0; h < heads; ++h) {
-        const std::int64_t n = std::min(attention_keys, end - j), at = j * a.kv_stride + (kv + h / group) * D;
-        K::query_scores(n, D, queries + h * (D + 32), a.k + at, a.v + at, a.kv_stride, scores);
-        K::online_softmax_row(n, n, a.scale, scores, scores, max[h], sum[h], D, sums + h * D);
-        K::add_weighted_rows(n, D, scores, a.v + at, a.kv_stride, sums + h * D);
-      }
-  };
-  range(keys.p0, keys.p1);
-  range(keys.d0, keys.d1);
-  for (std::int64_t h = 0; h < heads; ++h) {
-    K::divide_row(D, sums + h * D, sum[h] > 0 ? sum[h] : 1.0f, out + (first + h) * D);
-    lse[first + h] = sum[h] > 0 ? max[h] + std::log(sum[h]) : -infinity;
-  }
-}
-
 }  // namespace detail
 
 // q, out: (queries, heads * head_dim) rows of the given strides; k, v: (keys, kv_heads * head_dim) rows of kv_stride,
@@ -554,21 +517,10 @@ template <class T>
 void attention_forward(Cpu& cpu, std::int64_t queries, std::int64_t heads, std::int64_t kv_heads, std::int64_t head_dim,
                        float scale, const T* q, std::int64_t q_stride, const T* k, const T* v, std::int64_t kv_stride,
                        const KeyRanges* keys, T* out, std::int64_t out_stride, float* lse) noexcept {
-  if constexpr (std::is_same_v<T, bf16>) {
-    const std::int64_t parts = std::min<std::int64_t>(cpu.pool->size(), kv_heads);
-    if (queries <= gemv_rows &&
-        detail::attend_floats((kv_heads + parts - 1) / parts * (heads / kv_heads), head_dim) <= gemm_workspace_floats) {
-      const detail::AttentionTiles<T> tiles{queries, heads, kv_heads, head_dim,  scale, q,
-                                            k,       v,     q_stride, kv_stride, keys,  1};
-      return with_kernels(cpu.isa, [&](auto kernels) noexcept {
-        cpu.pool->parallel_for(queries * parts, [&](std::int64_t i, int thread) noexcept {
-          const std::int64_t t = i / parts, part = i % parts;
-          detail::attend<decltype(kernels)>(tiles, t, kv_heads * part / parts, kv_heads * (part + 1) / parts,
-                                            cpu.gemm_workspace(thread), out + t * out_stride, lse + t * heads);
-        });
-      });
-    }
-  }
+  if constexpr (std::is_same_v<T, bf16>)
+    if (detail::attend(cpu, queries, heads, kv_heads, head_dim, scale, q, q_stride, k, v, kv_stride, keys, out,
+                       out_stride, lse))
+      return;
   detail::with_attention_products<T>(cpu.isa, [&]<class Products>(std::type_identity<Products>) noexcept {
     const detail::AttentionTiles<T> tiles{queries, heads, kv_heads, head_dim,  scale, q,
                                           k,       v,     q_stride, kv_stride, keys,  Products::rows};

@@ -1,0 +1,85 @@
+// Attention of a step of decoding: at most gemv_rows queries of bf16, each straight from the rows of its keys and
+// values, since no tile would have more than a row or two to share the packing of them. Equations and shapes as in
+// ops/attention.hpp; probabilities are f32, and a query has the same bits alone and among others.
+#pragma once
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+
+#include "expert/cpu/device.hpp"
+#include "expert/cpu/kernels.hpp"
+#include "expert/ops/attention.hpp"
+
+namespace expert {
+inline namespace v0 {
+namespace detail {
+
+inline constexpr std::int64_t keys_at_once = 128;
+
+// Some groups of heads of one query. All heads take a piece of the keys before the next one: a row of keys is memory
+// side by side, one head's keys are not.
+struct FewQueries {
+  std::int64_t heads, head_dim, group;  // `group` heads share keys
+  float scale;
+  std::int64_t kv_stride;
+
+  std::int64_t query_floats() const noexcept { return head_dim + 32; }
+  std::int64_t scratch_floats() const noexcept { return keys_at_once + heads * (query_floats() + head_dim + 2); }
+
+  // q, out: (heads, head_dim) side by side; k, v: rows of keys from the first head's on; lse: (heads)
+  template <class K>
+  void attend(const bf16* q, const bf16* k, const bf16* v, const KeyRanges& keys, float* scratch, bf16* out,
+              float* lse) const noexcept {
+    constexpr float infinity = std::numeric_limits<float>::infinity();
+    const std::int64_t D = head_dim;
+    float *scores = scratch, *queries = scores + keys_at_once, *sums = queries + heads * query_floats(),
+          *max = sums + heads * D, *sum = max + heads;
+    for (std::int64_t h = 0; h < heads; ++h) K::widen_pairs(1, 1, D, q + h * D, D, queries + h * query_floats());
+    K::fill_row(heads * D, 0.0f, sums);
+    K::fill_row(heads, -infinity, max);
+    K::fill_row(heads, 0.0f, sum);
+    const auto range = [&](std::int64_t begin, std::int64_t end) noexcept {
+      for (std::int64_t j = begin; j < end; j += keys_at_once)
+        for (std::int64_t h = 0; h < heads; ++h) {
+          const std::int64_t n = std::min(keys_at_once, end - j), at = j * kv_stride + h / group * D;
+          K::query_scores(n, D, queries + h * query_floats(), k + at, v + at, kv_stride, scores);
+          K::online_softmax_row(n, n, scale, scores, scores, max[h], sum[h], D, sums + h * D);
+          K::add_weighted_rows(n, D, scores, v + at, kv_stride, sums + h * D);
+        }
+    };
+    range(keys.p0, keys.p1);
+    range(keys.d0, keys.d1);
+    for (std::int64_t h = 0; h < heads; ++h) {
+      K::divide_row(D, sums + h * D, sum[h] > 0 ? sum[h] : 1.0f, out + h * D);
+      lse[h] = sum[h] > 0 ? max[h] + std::log(sum[h]) : -infinity;
+    }
+  }
+};
+
+// False where this is not the way: more queries, or heads too many or too wide for the scratch of a thread.
+inline bool attend(Cpu& cpu, std::int64_t queries, std::int64_t heads, std::int64_t kv_heads, std::int64_t head_dim,
+                   float scale, const bf16* q, std::int64_t q_stride, const bf16* k, const bf16* v,
+                   std::int64_t kv_stride, const KeyRanges* keys, bf16* out, std::int64_t out_stride,
+                   float* lse) noexcept {
+  const std::int64_t group = heads / kv_heads, parts = std::min<std::int64_t>(cpu.pool->size(), kv_heads);
+  const auto part = [&](std::int64_t groups) noexcept {
+    return FewQueries{groups * group, head_dim, group, scale, kv_stride};
+  };
+  if (queries > gemv_rows || part((kv_heads + parts - 1) / parts).scratch_floats() > gemm_workspace_floats)
+    return false;
+  with_kernels(cpu.isa, [&](auto kernels) noexcept {
+    cpu.pool->parallel_for(queries * parts, [&](std::int64_t i, int thread) noexcept {
+      const std::int64_t t = i / parts, kv = kv_heads * (i % parts) / parts, end = kv_heads * (i % parts + 1) / parts,
+                         head = kv * group, first = head * head_dim;
+      part(end - kv).template attend<decltype(kernels)>(q + t * q_stride + first, k + kv * head_dim, v + kv * head_dim,
+                                                        keys[t], cpu.gemm_workspace(thread),
+                                                        out + t * out_stride + first, lse + t * heads + head);
+    });
+  });
+  return true;
+}
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace expert
