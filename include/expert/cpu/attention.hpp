@@ -103,11 +103,17 @@ struct AttentionRun {
     while (begin < end && seen(end - 1) == 0) --end;
     return {begin, end};
   }
-  // f(row, numbers) for their rows of x (stride numbers per token, head_dim per head).
+  // f(row, numbers) for their rows of x (stride numbers per token, head_dim per head), fetched ahead: they lie too far
+  // apart for the hardware to do it.
   template <class T, class F>
   void for_rows(T* x, std::int64_t stride, std::int64_t head_dim, F&& f) const noexcept {
-    for (std::int64_t i = 0, r = 0; i < tokens; ++i)
-      for (std::int64_t h = 0; h < heads; ++h, ++r) f(r, x + (first + i) * stride + (head + h) * head_dim);
+    constexpr std::int64_t ahead = 12, line = 64 / std::int64_t{sizeof(T)};
+    for (std::int64_t i = 0, r = 0; i < tokens; ++i) {
+      T* token = x + (first + i) * stride + head * head_dim;
+      for (std::int64_t d = 0; i + ahead < tokens && d < heads * head_dim; d += line)
+        __builtin_prefetch(token + ahead * stride + d, 0, 2);
+      for (std::int64_t h = 0; h < heads; ++h, ++r) f(r, token + h * head_dim);
+    }
   }
 };
 
@@ -379,11 +385,11 @@ struct AttentionTask {
             products.add(rows, n, weights(s.scores), key_rows(a.v, run, j), a.kv_stride, s.sums + r0 * width);
           });
         });
-    for (std::int64_t r = 0; r < run.rows(); ++r) {
-      const std::int64_t t = run.first + r / run.heads, h = run.head + r % run.heads;
-      K::divide_row(D, s.sums + r * width, sum[r] > 0 ? sum[r] : 1.0f, out + t * out_stride + h * D);
-      lse[t * a.heads + h] = sum[r] > 0 ? max[r] + std::log(sum[r]) : -infinity;
-    }
+    run.for_rows(out, out_stride, D, [&](std::int64_t r, T* row) noexcept {
+      K::divide_row(D, s.sums + r * width, sum[r] > 0 ? sum[r] : 1.0f, row);
+      lse[(run.first + r / run.heads) * a.heads + run.head + r % run.heads] =
+          sum[r] > 0 ? max[r] + std::log(sum[r]) : -infinity;
+    });
   }
 };
 
@@ -412,12 +418,11 @@ struct AttentionBackwardTask : AttentionTask<Products, T> {
     products.load(run, a.q, a.q_stride, s.queries);
     products.load(run, g.d_out, g.d_out_stride, s.d_out);
     K::fill_row(run.rows() * width, 0.0f, s.sums);
-    for (std::int64_t r = 0; r < run.rows(); ++r) {
+    run.for_rows(g.out, g.out_stride, a.head_dim, [&](std::int64_t r, const T* out) noexcept {
       const std::int64_t t = run.first + r / run.heads, h = run.head + r % run.heads;
       lse[r] = g.lse[t * a.heads + h];
-      delta[r] =
-          K::dot(a.head_dim, g.d_out + t * g.d_out_stride + h * a.head_dim, g.out + t * g.out_stride + h * a.head_dim);
-    }
+      delta[r] = K::dot(a.head_dim, g.d_out + t * g.d_out_stride + h * a.head_dim, out);
+    });
   }
   // weights(s.scores) become p, weights(s.d_scores) the gradient of the scores, for `rows` rows from r0.
   template <class Seen>
