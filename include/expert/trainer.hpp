@@ -527,21 +527,18 @@ class Trainer {
     }
     using L = AdapterLayout<E>;
     std::fill_n(p, L::size, 0.0f);
-    for (std::int64_t l = 0; l < M::num_hidden_layers; ++l)
-      for (const Projection q : all_projections) {
-        if (!E::adapter::targets(q)) continue;
-        const auto offsets = L::at(l, q);
-        const std::int64_t in = in_features<M>(q), out = out_features<M>(q);
-        const RandomStream stream(options_.seed, Purpose::init_lora_a, 0,
-                                  static_cast<std::uint32_t>(l * 8 + static_cast<std::int64_t>(q)));
-        const float bound = 1 / std::sqrt(static_cast<float>(in));
-        for (std::int64_t i = 0; i < E::adapter::r * in; ++i)
-          p[offsets.a + i] = (2 * stream.uniform(static_cast<std::uint64_t>(i)) - 1) * bound;
-        if constexpr (E::adapter::is_dora) {
-          const float* square = floats(Plan::dora_weight_square) + L::output_offset(l, q);
-          for (std::int64_t i = 0; i < out; ++i) p[offsets.magnitude + i] = std::sqrt(square[i]);
-        }
+    for_each_target([&](std::int64_t l, Projection q, auto, auto offsets) {
+      const std::int64_t in = in_features<M>(q), out = out_features<M>(q);
+      const RandomStream stream(options_.seed, Purpose::init_lora_a, 0,
+                                static_cast<std::uint32_t>(l * 8 + static_cast<std::int64_t>(q)));
+      const float bound = 1 / std::sqrt(static_cast<float>(in));
+      for (std::int64_t i = 0; i < E::adapter::r * in; ++i)
+        p[offsets.a + i] = (2 * stream.uniform(static_cast<std::uint64_t>(i)) - 1) * bound;
+      if constexpr (E::adapter::is_dora) {
+        const float* square = floats(Plan::dora_weight_square) + L::output_offset(l, q);
+        for (std::int64_t i = 0; i < out; ++i) p[offsets.magnitude + i] = std::sqrt(square[i]);
       }
+    });
   }
 
   Cpu cpu_;

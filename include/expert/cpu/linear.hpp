@@ -219,6 +219,14 @@ void weight_times_rows(Cpu& cpu, const View& w, std::int64_t r, const float* a, 
 // square[i] = sum_j W[i][j]^2, in f64 and rounded once.
 template <class View>
 void weight_row_squares(Cpu& cpu, const View& w, float* square) noexcept {
+  if constexpr (requires { View::format; })
+    if (w.packed.whole_blocks())
+      return cpu.pool->parallel_for(w.packed.strips(), [&](std::int64_t strip, int) noexcept {
+        float rows[16];
+        with_kernels(cpu.isa,
+                     [&](auto kernels) { kernels.template square_strip<View::format>(w.packed, strip, rows); });
+        std::copy_n(rows, std::min<std::int64_t>(16, w.out - strip * 16), square + strip * 16);
+      });
   detail::over_weight_rows(
       cpu, w, [&](std::int64_t first, std::int64_t count, const auto* rows, std::int64_t stride, int) noexcept {
         with_kernels(cpu.isa, [&](auto kernels) noexcept {
