@@ -123,7 +123,9 @@ class Trainer {
   // Recomputes what depends on the parameters: the compute copy, the views of a trained base, DoRA's norms and scales.
   void parameters_changed() noexcept {
     if constexpr (own_parameters)
-      for_each_target([&](std::int64_t, Projection p, std::int64_t own, auto factor) {
+      for_each_target([&](std::int64_t l, Projection p) {
+        const std::int64_t own = OwnLayout<E>::at(l, p);
+        const auto factor = AdapterLayout<E>::at(l, p);
         E::adapter::expand(out_features<M>(p), in_features<M>(p), parameters() + own, adapter() + factor.a,
                            adapter() + factor.b);
       });
@@ -149,7 +151,9 @@ class Trainer {
     for_each_sub_batch(batch, [&](std::int64_t first, std::int64_t n) { loss += sub_batch(batch, first, n, scale); });
     if constexpr (own_parameters) {
       float* factor = factor_gradients();
-      for_each_target([&](std::int64_t, Projection p, std::int64_t own, auto at) {
+      for_each_target([&](std::int64_t l, Projection p) {
+        const std::int64_t own = OwnLayout<E>::at(l, p);
+        const auto at = AdapterLayout<E>::at(l, p);
         E::adapter::reduce(out_features<M>(p), in_features<M>(p), parameters() + own, factor + at.a, factor + at.b,
                            gradients() + own);
       });
@@ -502,7 +506,7 @@ class Trainer {
                              floats(Plan::dora_weight_square) + AdapterLayout<E>::output_offset(l, p));
   }
 
-  // f(layer, projection, offset of its own parameters, offsets of its factors), from all threads.
+  // f(layer, projection) for every projection that the adapter targets, from all threads.
   template <class F>
   void for_each_target(F&& f) noexcept {
     constexpr auto projections = static_cast<std::int64_t>(all_projections.size());
@@ -510,7 +514,7 @@ class Trainer {
       for (std::int64_t i = first; i < first + count; ++i) {
         const std::int64_t l = i / projections;
         const Projection p = all_projections[static_cast<std::size_t>(i % projections)];
-        if (E::adapter::targets(p)) f(l, p, OwnLayout<E>::at(l, p), AdapterLayout<E>::at(l, p));
+        if (E::adapter::targets(p)) f(l, p);
       }
     });
   }
@@ -518,16 +522,17 @@ class Trainer {
   // PEFT's defaults: A is kaiming_uniform with a = sqrt(5), which is U(-1/sqrt(in), 1/sqrt(in)); B is zero; m is ||W||.
   void initialise_adapter(float* p) {
     if constexpr (own_parameters) {
-      for_each_target([&](std::int64_t l, Projection q, std::int64_t own, auto) {
+      for_each_target([&](std::int64_t l, Projection q) {
         const auto place = static_cast<std::uint32_t>(l * 8 + static_cast<std::int64_t>(q));
         const std::uint64_t seed = RandomStream(options_.seed, Purpose::init_lora_a, 0, place).bits(0);
-        E::adapter::initialise(out_features<M>(q), in_features<M>(q), seed, p + own);
+        E::adapter::initialise(out_features<M>(q), in_features<M>(q), seed, p + OwnLayout<E>::at(l, q));
       });
       return;
     }
     using L = AdapterLayout<E>;
     std::fill_n(p, L::size, 0.0f);
-    for_each_target([&](std::int64_t l, Projection q, auto, auto offsets) {
+    for_each_target([&](std::int64_t l, Projection q) {
+      const auto offsets = L::at(l, q);
       const std::int64_t in = in_features<M>(q), out = out_features<M>(q);
       const RandomStream stream(options_.seed, Purpose::init_lora_a, 0,
                                 static_cast<std::uint32_t>(l * 8 + static_cast<std::int64_t>(q)));
