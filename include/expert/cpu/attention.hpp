@@ -522,10 +522,9 @@ template <class T>
 void attention_forward(Cpu& cpu, std::int64_t queries, std::int64_t heads, std::int64_t kv_heads, std::int64_t head_dim,
                        float scale, const T* q, std::int64_t q_stride, const T* k, const T* v, std::int64_t kv_stride,
                        const KeyRanges* keys, T* out, std::int64_t out_stride, float* lse) noexcept {
-  if constexpr (std::is_same_v<T, bf16>)
-    if (detail::attend(cpu, queries, heads, kv_heads, head_dim, scale, q, q_stride, k, v, kv_stride, keys, out,
-                       out_stride, lse))
-      return;
+  if (detail::attend(cpu, queries, heads, kv_heads, head_dim, scale, q, q_stride, k, v, kv_stride, keys, out,
+                     out_stride, lse))
+    return;
   detail::with_attention_products<T>(cpu.isa, [&]<class Products>(std::type_identity<Products>) noexcept {
     const detail::AttentionTiles<T> tiles{queries, heads, kv_heads, head_dim,  scale, q,
                                           k,       v,     q_stride, kv_stride, keys,  Products::rows};

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <type_traits>
 
 #include "expert/cpu/device.hpp"
 #include "expert/cpu/kernels.hpp"
@@ -57,27 +58,31 @@ struct FewQueries {
   }
 };
 
-// False where this is not the way: more queries, or heads too many or too wide for the scratch of a thread.
-inline bool attend(Cpu& cpu, std::int64_t queries, std::int64_t heads, std::int64_t kv_heads, std::int64_t head_dim,
-                   float scale, const bf16* q, std::int64_t q_stride, const bf16* k, const bf16* v,
-                   std::int64_t kv_stride, const KeyRanges* keys, bf16* out, std::int64_t out_stride,
-                   float* lse) noexcept {
-  const std::int64_t group = heads / kv_heads, parts = std::min<std::int64_t>(cpu.pool->size(), kv_heads);
-  const auto part = [&](std::int64_t groups) noexcept {
-    return FewQueries{groups * group, head_dim, group, scale, kv_stride};
-  };
-  if (queries > gemv_rows || part((kv_heads + parts - 1) / parts).scratch_floats() > gemm_workspace_floats)
-    return false;
-  with_kernels(cpu.isa, [&](auto kernels) noexcept {
-    cpu.pool->parallel_for(queries * parts, [&](std::int64_t i, int thread) noexcept {
-      const std::int64_t t = i / parts, kv = kv_heads * (i % parts) / parts, end = kv_heads * (i % parts + 1) / parts,
-                         head = kv * group, first = head * head_dim;
-      part(end - kv).template attend<decltype(kernels)>(q + t * q_stride + first, k + kv * head_dim, v + kv * head_dim,
-                                                        keys[t], cpu.gemm_workspace(thread),
-                                                        out + t * out_stride + first, lse + t * heads + head);
+// False where this is not the way: another type, more queries, or heads too many or too wide for the scratch of a
+// thread.
+template <class T>
+bool attend(Cpu& cpu, std::int64_t queries, std::int64_t heads, std::int64_t kv_heads, std::int64_t head_dim,
+            float scale, const T* q, std::int64_t q_stride, const T* k, const T* v, std::int64_t kv_stride,
+            const KeyRanges* keys, T* out, std::int64_t out_stride, float* lse) noexcept {
+  if constexpr (std::is_same_v<T, bf16>) {
+    const std::int64_t group = heads / kv_heads, parts = std::min<std::int64_t>(cpu.pool->size(), kv_heads);
+    const auto part = [&](std::int64_t groups) noexcept {
+      return FewQueries{groups * group, head_dim, group, scale, kv_stride};
+    };
+    if (queries > gemv_rows || part((kv_heads + parts - 1) / parts).scratch_floats() > gemm_workspace_floats)
+      return false;
+    with_kernels(cpu.isa, [&](auto kernels) noexcept {
+      cpu.pool->parallel_for(queries * parts, [&](std::int64_t i, int thread) noexcept {
+        const std::int64_t t = i / parts, kv = kv_heads * (i % parts) / parts, end = kv_heads * (i % parts + 1) / parts,
+                           head = kv * group, first = head * head_dim;
+        part(end - kv).template attend<decltype(kernels)>(q + t * q_stride + first, k + kv * head_dim,
+                                                          v + kv * head_dim, keys[t], cpu.gemm_workspace(thread),
+                                                          out + t * out_stride + first, lse + t * heads + head);
+      });
     });
-  });
-  return true;
+    return true;
+  }
+  return false;
 }
 
 }  // namespace detail

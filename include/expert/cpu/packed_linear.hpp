@@ -57,8 +57,10 @@ void packed_gemv(Cpu& cpu, std::int64_t rows, const PackedMatrix& w, const T* x,
 
 // y (rows, out) = x W^T + added for W (out, in) of bf16 as a checkpoint has it, rows <= gemv_rows: as for packed
 // weights, a row has the same bits alone and among them. in <= gemm_workspace_floats / 9.
-inline void dense_gemv(Cpu& cpu, std::int64_t rows, std::int64_t out, std::int64_t in, const bf16* w, const bf16* x,
-                       bf16* y, const AddedProduct<bf16>& added = {}) noexcept {
+template <class T>
+void dense_gemv(Cpu& cpu, std::int64_t rows, std::int64_t out, std::int64_t in, const T* w, const T* x, T* y,
+                const AddedProduct<T>& added = {}) noexcept {
+  static_assert(std::is_same_v<T, bf16>);
   const std::int64_t hands = std::min<std::int64_t>(cpu.pool->size(), out), padded = gemv_padded(rows);
   cpu.pool->parallel_for(hands, [&](std::int64_t hand, int thread) noexcept {
     with_kernels(cpu.isa, [&](auto kernels) noexcept {
