@@ -76,8 +76,12 @@ class GrammarAutomaton {
   std::int32_t next(std::int32_t state, std::uint8_t byte) const {
     return next_[index(state) * classes_ + class_of_[byte]];
   }
-  // Equal for bytes that no state tells apart.
+  // Equal for bytes that no state tells apart, which are neighbours; from 0 on.
   std::uint8_t class_of(std::uint8_t byte) const { return class_of_[byte]; }
+  // next() of each class.
+  std::span<const std::int32_t> row(std::int32_t state) const {
+    return std::span(next_).subspan(index(state) * classes_, classes_);
+  }
   const Action& action(std::int32_t state, std::uint8_t byte) const {
     return actions_[index(state) * classes_ + class_of_[byte]];
   }
@@ -342,13 +346,17 @@ inline std::vector<ByteSet> GrammarAutomaton::build(const GrammarSyntax& syntax,
   detail::NfaBuilder builder(syntax, analysis, limits);
   std::vector<std::int32_t> number(syntax.rules.size(), -1);  // of a rule among those that are called
   std::vector<detail::NfaBuilder::Ends> ends;
-  std::vector<std::int32_t> called;
-  for (const std::int32_t rule : analysis.reachable()) {
-    if (analysis.inlined(rule)) continue;
-    number[index(rule)] = static_cast<std::int32_t>(ends.size());
-    ends.push_back(builder.build_rule(rule));
-    rank_.push_back(analysis.rank(rule));
-    called.push_back(rule);
+  std::vector<std::int32_t> called{syntax.root};
+  number[index(syntax.root)] = 0;
+  for (std::size_t i = 0, seen = 0; i < called.size(); ++i) {
+    ends.push_back(builder.build_rule(called[i]));
+    rank_.push_back(analysis.rank(called[i]));
+    for (; seen < builder.nfa().edges.size(); ++seen) {
+      const detail::Nfa::Edge& edge = builder.nfa().edges[seen];
+      if (edge.label != detail::Nfa::Label::call || number[index(edge.rule)] >= 0) continue;
+      number[index(edge.rule)] = static_cast<std::int32_t>(called.size());
+      called.push_back(edge.rule);
+    }
   }
   find_classes(builder.nfa());
   constexpr std::int64_t max_table = std::int64_t{1} << 24, work_per_state = 200;
