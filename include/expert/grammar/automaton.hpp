@@ -52,7 +52,7 @@ class GrammarAutomaton {
     bool tail;           // nothing follows `back` in its rule: it need not be kept on the stack
   };
   // What a state does on a byte. `several`: more than one of the others is possible.
-  enum class Step : std::uint8_t { fail, shift, call, reduce, several };
+  enum class Step : std::uint8_t { fail, shift, reduce, several, call };
   struct Action {
     Step step = Step::fail;
     std::int32_t value = 0;  // the next state of shift, the index into calls() of call
@@ -82,8 +82,12 @@ class GrammarAutomaton {
   std::span<const std::int32_t> row(std::int32_t state) const {
     return std::span(next_).subspan(index(state) * classes_, classes_);
   }
-  const Action& action(std::int32_t state, std::uint8_t byte) const {
-    return actions_[index(state) * classes_ + class_of_[byte]];
+  Action action(std::int32_t state, std::uint8_t byte) const {
+    const std::size_t i = index(state) * classes_ + class_of_[byte];
+    const auto step = static_cast<Step>(steps_[i]);
+    if (step == Step::shift) return {step, next_[i]};
+    if (step < Step::call) return {step, 0};
+    return {Step::call, static_cast<std::int32_t>(call_begin_[index(state)] + steps_[i] - first_call)};
   }
   std::pair<const Call*, const Call*> calls(std::int32_t state) const {
     return {calls_.data() + call_begin_[index(state)], calls_.data() + call_begin_[index(state) + 1]};
@@ -98,6 +102,8 @@ class GrammarAutomaton {
   bool is_deterministic() const { return deterministic_; }
 
  private:
+  static constexpr auto several = static_cast<std::size_t>(Step::several);
+  static constexpr auto first_call = static_cast<std::size_t>(Step::call);
   static std::size_t index(std::int32_t i) { return static_cast<std::size_t>(i); }
 
   // States, calls, and the actions on what leads on within a rule. Returns the classes of these bytes for each state.
@@ -143,18 +149,19 @@ class GrammarAutomaton {
   void add_actions() {
     deterministic_ = true;
     for (std::int32_t state = 0; state < states(); ++state) {
-      Action* row = actions_.data() + index(state) * classes_;
-      for (std::size_t i = call_begin_[index(state)]; i < call_begin_[index(state) + 1]; ++i)
-        add_action(row, first(calls_[i].rule), {Step::call, static_cast<std::int32_t>(i)});
-      if (ends(state)) add_action(row, follow(rule_of(state)), {Step::reduce, 0});
+      std::uint8_t* row = steps_.data() + index(state) * classes_;
+      const std::size_t begin = call_begin_[index(state)];
+      for (std::size_t i = begin; i < call_begin_[index(state) + 1]; ++i)  // behind the numbers: as if it were unclear
+        add_action(row, first(calls_[i].rule), first_call + i - begin < 256 ? first_call + i - begin : several);
+      if (ends(state)) add_action(row, follow(rule_of(state)), static_cast<std::size_t>(Step::reduce));
     }
   }
-  void add_action(Action* row, const ByteSet& classes, Action action) {
+  void add_action(std::uint8_t* row, const ByteSet& classes, std::size_t step) {
     for (std::size_t w = 0; w < classes.words.size(); ++w)
       for (std::uint64_t bits = classes.words[w]; bits != 0; bits &= bits - 1) {
-        Action& here = row[64 * w + static_cast<std::size_t>(std::countr_zero(bits))];
-        const bool taken = here.step != Step::fail;
-        here = taken ? Action{Step::several, 0} : action;
+        std::uint8_t& here = row[64 * w + static_cast<std::size_t>(std::countr_zero(bits))];
+        const bool taken = here != static_cast<std::uint8_t>(Step::fail);
+        here = static_cast<std::uint8_t>(taken ? several : step);
         deterministic_ &= !taken;
       }
   }
@@ -168,11 +175,11 @@ class GrammarAutomaton {
 
   std::size_t classes_ = 0;  // bytes that no edge tells apart
   std::array<std::uint8_t, 256> class_of_{};
-  std::vector<std::uint8_t> byte_of_;    // one byte of each class
-  std::vector<std::int32_t> next_;       // (states, classes)
-  std::vector<Action> actions_;          // (states, classes)
-  std::vector<std::int32_t> rule_of_;    // (states)
-  std::vector<std::uint8_t> ends_;       // (states)
+  std::vector<std::uint8_t> byte_of_;  // one byte of each class
+  std::vector<std::int32_t> next_;     // (states, classes)
+  std::vector<std::uint8_t> steps_;    // (states, classes): a Step, or first_call and a number among the state's calls
+  std::vector<std::int32_t> rule_of_;  // (states)
+  std::vector<std::uint8_t> ends_;     // (states)
   std::vector<std::size_t> call_begin_;  // (states + 1)
   std::vector<Call> calls_;
   std::vector<std::int32_t> start_, rank_;  // (rules)
@@ -377,13 +384,13 @@ inline std::vector<ByteSet> GrammarAutomaton::build(const GrammarSyntax& syntax,
   detail::IntIndex places;
   std::vector<ByteSet> own(states.size());
   next_.assign(states.size() * classes_, dead);
-  actions_.resize(next_.size());
+  steps_.resize(next_.size());
   for (std::size_t s = 0; s < states.size(); ++s) {
     for (const auto& [bytes, target] : states.bytes_of(s))
       for (unsigned c = class_of_[bytes.low]; c <= class_of_[bytes.high]; ++c) {
         own[s].add(static_cast<std::uint8_t>(c));
         next_[s * classes_ + c] = target;
-        actions_[s * classes_ + c] = {Step::shift, target};
+        steps_[s * classes_ + c] = static_cast<std::uint8_t>(Step::shift);
       }
     call_begin_.push_back(calls_.size());
     for (const auto& [rule, back] : states.calls_of(s)) {

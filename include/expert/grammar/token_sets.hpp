@@ -9,6 +9,7 @@
 #pragma once
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cstdint>
 #include <deque>
 #include <span>
@@ -316,26 +317,26 @@ class TokenSets {
     seen_.resize(profiles_.size());
     ++serial_;
     seen_[static_cast<std::size_t>(state)] = serial_;
-    std::vector<std::uint8_t> classes;  // with a byte of the loop's
-    for (std::size_t c = 0; c < class_kinds_.size(); ++c)
-      if (class_kinds_[c] & loop & ~(beyond_ascii | ill_formed)) classes.push_back(static_cast<std::uint8_t>(c));
     CharacterKinds exit = profile(home).exit;
     for (std::size_t i = 0; i < between.size(); ++i) {
       const Profile& here = profile(between[i]);
       exit |= here.stack | (here.next & ~loop);
       if ((loop & beyond_ascii) && !every_character_leads(home, between[i], Utf8::border)) return false;
-      std::int32_t before = home;
       const auto row = automaton_.row(between[i]);
-      for (const std::uint8_t c : classes) {
-        const std::int32_t to = row[c];
-        if (to == before) continue;  // neighbours mostly lead to the same state
-        before = to;
-        if (to == GrammarAutomaton::dead || between.size() > max_between) return false;
-        if (is_home(to) && to != home)
-          exit |= profile(to).rest_exit;
-        else if (to != home && std::exchange(seen_[static_cast<std::size_t>(to)], serial_) != serial_)
-          between.push_back(to);
-      }
+      std::array<std::uint64_t, 4> others{};  // classes of the loop's ASCII bytes that do not lead home at once
+      with_mask_kernels(isa_, [&](auto kernels) {
+        decltype(kernels)::elsewhere(others.data(), row.data(), class_kinds_.data(), row.size(), home,
+                                     loop & ~(beyond_ascii | ill_formed));
+      });
+      for (std::size_t w = 0; w < others.size(); ++w)
+        for (std::uint64_t bits = others[w]; bits != 0; bits &= bits - 1) {
+          const std::int32_t to = row[64 * w + static_cast<std::size_t>(std::countr_zero(bits))];
+          if (to == GrammarAutomaton::dead || between.size() > max_between) return false;
+          if (is_home(to))
+            exit |= profile(to).rest_exit;
+          else if (std::exchange(seen_[static_cast<std::size_t>(to)], serial_) != serial_)
+            between.push_back(to);
+        }
     }
     for (const std::int32_t s : between) {
       Profile& p = profiles_[static_cast<std::size_t>(s)];
