@@ -404,10 +404,10 @@ class TokenSets {
   }
   // Equal results are kept once: the states of a long repetition accept the same tokens until its end is near.
   static std::uint64_t content_of(const Result& result) {
-    std::uint64_t content = static_cast<std::uint64_t>(result.ends);
-    for (std::size_t i = 0; i < result.words.size(); ++i)
-      content += result.words[i] * (2 * i + 0x9e3779b97f4a7c15u);  // fast rather than good: equal ones are compared
-    for (const std::int32_t id : result.ids) content = mix_bits(content ^ static_cast<std::uint64_t>(id));
+    auto content = static_cast<std::uint64_t>(result.ends);
+    std::uint64_t factor = 0x9e3779b97f4a7c15u;  // fast rather than good, none waits: equal ones are compared
+    for (const std::uint64_t word : result.words) content += word * (factor += 2);
+    for (const std::int32_t id : result.ids) content += static_cast<std::uint64_t>(id) * (factor += 2);
     return content;
   }
   void join(std::vector<std::uint64_t>& out, const std::uint64_t* in) const {
