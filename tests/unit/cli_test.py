@@ -50,6 +50,7 @@ class Cli(unittest.TestCase):
     def setUpClass(cls):
         cls.folder = tempfile.TemporaryDirectory()
         cls.path = Path(cls.folder.name)
+        ENVIRONMENT["XDG_CACHE_HOME"] = str(cls.path / "cache-home")
         (cls.path / "tokenizer.json").write_text(json.dumps(byte_tokenizer()))
         rows = [{"question": f"How many t{i}?", "context": f"CREATE TABLE t{i} (a TEXT)", "answer": f"SELECT COUNT(*) FROM t{i}"} for i in range(40)]
         cls.rows = cls.path / "rows.jsonl.gz"
