@@ -257,8 +257,8 @@ class Weights {
     const std::string path = cache_path(packed_weights, directory, key);
     if (!path_exists(path)) return key;
     try {
-      cached_.emplace_back(packed_weights, path, pool, packed_bytes());
-      packed_ = cached_.back().bytes().data();
+      cached_.push_back(open_cached_file(packed_weights, path, pool, packed_bytes()));
+      packed_ = cached_bytes(cached_.back()).data();
       cache_note_ = joined({"base weights: packed before, from ", path});
     } catch (const Error& e) {
       ::unlink(path.c_str());
@@ -271,7 +271,7 @@ class Weights {
   HfConfig config_;
   Checkpoint checkpoint_;
   ModelView<E> view_;
-  std::vector<CachedFile> cached_;  // none or one
+  std::vector<MappedFile> cached_;  // none or one
   const std::byte* packed_ = nullptr;
   std::byte* to_pack_ = nullptr;  // the same, while it is to be filled
   std::string cache_note_;

@@ -79,7 +79,7 @@ TEST_CASE("a damaged file is said, removed and made again", "[cache]") {
   CpuDevice device(2);
   ThreadPool pool(2);
   const std::string expected = packed_bytes_of(load_weights<E>(data / "model", device, default_limits, cache));
-  const std::string path = cached_files(cache).front().path;
+  const std::string path = cached_files(cache).front();
   const auto size = static_cast<std::int64_t>(std::filesystem::file_size(path));
   const auto flip = [&](std::int64_t at) {
     std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
@@ -89,12 +89,12 @@ TEST_CASE("a damaged file is said, removed and made again", "[cache]") {
     file.put(byte);
   };
   const auto check = [&](const char* what) {
-    CHECK(error_of([&] { CachedFile(packed_weights, path, pool); }).code() == 204);
+    CHECK(error_of([&] { open_cached_file(packed_weights, path, pool); }).code() == 204);
     const auto weights = load_weights<E>(data / "model", device, default_limits, cache);
     CHECK(weights.cache_note().find("EXPERT-E204") != std::string::npos);
     CHECK(weights.cache_note().find(what) != std::string::npos);
     CHECK(packed_bytes_of(weights) == expected);
-    CHECK_NOTHROW(CachedFile(packed_weights, path, pool, size - 64));
+    CHECK_NOTHROW(open_cached_file(packed_weights, path, pool, size - 64));
   };
   for (const std::int64_t at : {std::int64_t{64}, size / 2, size - 1, std::int64_t{48}, std::int64_t{56}}) {
     flip(at);
@@ -108,7 +108,7 @@ TEST_CASE("a damaged file is said, removed and made again", "[cache]") {
     std::filesystem::resize_file(path, static_cast<std::uintmax_t>(cut));
     check("bytes");
   }
-  CHECK(error_of([&] { CachedFile(packed_weights, path, pool, size); }).code() == 204);
+  CHECK(error_of([&] { open_cached_file(packed_weights, path, pool, size); }).code() == 204);
 }
 
 TEST_CASE("a cache that cannot be written stops nothing", "[cache]") {

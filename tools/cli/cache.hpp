@@ -46,14 +46,14 @@ inline ExitCode run_cache(const CacheOptions& options, Report& report) {
     if (::unlink(path.c_str()) != 0 && errno != ENOENT)
       throw Error(file_unwritable, {.file = path, .got = system_message(errno)});
   };
-  for (const auto& [kind, path] : cached_files(directory)) {
+  for (const std::string& path : cached_files(directory)) {
     struct stat status{};
     if (::stat(path.c_str(), &status) != 0) continue;  // another process removed it
     const std::int64_t bytes = status.st_size;
     std::string state = options.action == "clear" ? "removed" : options.action == "verify" ? "whole" : "";
     if (options.action == "verify") {
       try {
-        CachedFile(*kind, path, pool);
+        open_cached_file(*cache_kind_of(path), path, pool);
       } catch (const Error& e) {
         damaged.push_back(e);
         state = "damaged, removed";

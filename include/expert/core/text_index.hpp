@@ -62,8 +62,9 @@ class TextIndex {
     bool wrong = false;  // without branches: which slots are in use is not to be foreseen
     for (const Slot& slot : slots_) {
       const bool used = slot.number >= 0;
-      wrong |=
-          used & ((slot.number >= numbers) | (slot.begin > pool_.size()) | (slot.size > pool_.size() - slot.begin));
+      const int outside =
+          int{slot.number >= numbers} | int{slot.begin > pool_.size()} | int{slot.size > pool_.size() - slot.begin};
+      wrong |= used & (outside != 0);
       size_ += used;
     }
     return !wrong && slots_.size() >= 2 && std::has_single_bit(slots_.size()) && size_ < slots_.size();

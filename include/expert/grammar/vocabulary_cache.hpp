@@ -34,10 +34,10 @@ inline CachedVocabulary cached_vocabulary(VocabularyTexts texts, const std::stri
   const std::string place = cache_path(vocabulary_tables, directory, key);
   std::string note = "tables of the vocabulary: made";
   if (path_exists(place)) try {
-      const auto file = std::make_shared<const CachedFile>(vocabulary_tables, place, pool);
-      if (std::optional<Vocabulary> known = Vocabulary::load(texts, ImageReader(file->bytes()), file))
+      const auto file = std::make_shared<const MappedFile>(open_cached_file(vocabulary_tables, place, pool));
+      if (std::optional<Vocabulary> known = Vocabulary::load(texts, ImageReader(cached_bytes(*file)), file))
         return {std::move(*known), {}};
-      file->damaged("tables of this vocabulary", "what cannot be them");
+      throw cache_damage(place, "tables of this vocabulary", "what cannot be them");
     } catch (const Error& e) {
       ::unlink(place.c_str());
       note = joined({"tables of the vocabulary: made again, because ", e.what(), ";"});

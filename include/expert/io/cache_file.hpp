@@ -47,7 +47,6 @@ inline constexpr CacheKind vocabulary_tables{
     "tables of a vocabulary",
     ".vocabulary",
     {'e', 'x', 'p', 'e', 'r', 't', ' ', 't', 'a', 'b', 'l', 'e', 's', '\n', 0, 1}};
-inline constexpr std::array cache_kinds{packed_weights, read_tokenizers, vocabulary_tables};
 
 // $XDG_CACHE_HOME/expert, else ~/.cache/expert; empty where neither is set.
 inline std::string default_cache_directory() {
@@ -115,36 +114,40 @@ inline std::string cache_path(const CacheKind& kind, const std::string& director
   return path_in(directory, joined({key, kind.suffix}));
 }
 
+// What is thrown where a file of a cache cannot be what it should be.
+inline Error cache_damage(const std::string& path, std::string expected, std::string got) {
+  return {cached_file_damaged, ErrorDetail{.file = path,
+                                           .expected = std::move(expected),
+                                           .got = std::move(got),
+                                           .fix = "Remove the file; it is made again when it is needed"}};
+}
+
+// What stands behind the header.
+inline std::span<const std::byte> cached_bytes(const MappedFile& file) {
+  return file.bytes().subspan(sizeof(detail::CacheHeader));
+}
 // A file of a cache that is whole and has its key and, where `bytes` is not negative, that many bytes behind its
 // header. Throws E204 saying what is wrong, E200, E201.
-class CachedFile {
- public:
-  CachedFile(const CacheKind& kind, const std::string& path, ThreadPool& pool, std::int64_t bytes = -1) : file_(path) {
-    detail::CacheHeader header;
-    if (file_.bytes().size() < sizeof header) damaged("at least 64 bytes", joined({file_.bytes().size()}));
-    std::memcpy(static_cast<void*>(&header), file_.bytes().data(), sizeof header);
-    const std::string_view name = file_name_of(path), key(header.key.data(), header.key.size());
-    if (header.magic != kind.magic) damaged(joined({kind.name, " of this version"}), "other bytes at its beginning");
-    if (name.substr(0, name.find('.')) != key) damaged("the key in its name", std::string(key));
-    if (header.bytes != this->bytes().size() || (bytes >= 0 && std::cmp_not_equal(bytes, header.bytes)))
-      damaged(joined({bytes >= 0 ? static_cast<std::uint64_t>(bytes) : header.bytes, " bytes behind the first 64"}),
-              joined({this->bytes().size()}));
-    if (detail::checksum_of(this->bytes(), pool) != header.checksum) damaged("its checksum", "another");
-  }
-
-  std::span<const std::byte> bytes() const { return file_.bytes().subspan(sizeof(detail::CacheHeader)); }
-  // For those that read the bytes and find what cannot be.
-  [[noreturn]] void damaged(std::string expected, std::string got) const {
-    throw Error(cached_file_damaged, {.file = file_.name(),
-                                      .where = {},
-                                      .expected = std::move(expected),
-                                      .got = std::move(got),
-                                      .fix = "Remove the file; it is made again when it is needed"});
-  }
-
- private:
-  MappedFile file_;
-};
+inline MappedFile open_cached_file(const CacheKind& kind, const std::string& path, ThreadPool& pool,
+                                   std::int64_t bytes = -1) {
+  MappedFile file(path);
+  detail::CacheHeader header;
+  if (file.bytes().size() < sizeof header) throw cache_damage(path, "at least 64 bytes", joined({file.bytes().size()}));
+  std::memcpy(static_cast<void*>(&header), file.bytes().data(), sizeof header);
+  const std::size_t found = cached_bytes(file).size();
+  const std::string_view name = file_name_of(path);
+  if (header.magic != kind.magic)
+    throw cache_damage(path, joined({kind.name, " of this version"}), "other bytes at its beginning");
+  if (name.substr(0, name.find('.')).compare(std::string_view(header.key.data(), header.key.size())) != 0)
+    throw cache_damage(path, "the key in its name", std::string(header.key.data(), header.key.size()));
+  if (header.bytes != found || (bytes >= 0 && std::cmp_not_equal(bytes, found)))
+    throw cache_damage(
+        path, joined({bytes >= 0 ? static_cast<std::uint64_t>(bytes) : header.bytes, " bytes behind the first 64"}),
+        joined({found}));
+  if (detail::checksum_of(cached_bytes(file), pool) != header.checksum)
+    throw cache_damage(path, "its checksum", "another");
+  return file;
+}
 
 // Keeps bytes under their key, under the directory's lock; false where another process holds it. Throws E203.
 inline bool write_cached_file(const CacheKind& kind, const std::string& directory, const std::string& key,
@@ -177,20 +180,20 @@ inline std::string keep_in_cache(const CacheKind& kind, const std::string& direc
   }
 }
 
-// A file of a cache with its kind.
-struct CacheEntry {
-  const CacheKind* kind;
-  std::string path;
-};
-// None where the directory does not exist. Throws E200.
-inline std::vector<CacheEntry> cached_files(const std::string& directory) {
-  std::vector<CacheEntry> entries;
-  if (!is_directory(directory)) return entries;
+// Of what kind the file of a cache is by its name; null where it is none.
+inline const CacheKind* cache_kind_of(std::string_view path) {
+  const std::string_view name = file_name_of(path);
+  for (const CacheKind* kind : {&packed_weights, &read_tokenizers, &vocabulary_tables})
+    if (name.size() == 32 + kind->suffix.size() && name.ends_with(kind->suffix)) return kind;
+  return nullptr;
+}
+// Paths of the files of a cache; none where the directory does not exist. Throws E200.
+inline std::vector<std::string> cached_files(const std::string& directory) {
+  std::vector<std::string> paths;
+  if (!is_directory(directory)) return paths;
   for (const std::string& name : names_in(directory))
-    for (const CacheKind& kind : cache_kinds)
-      if (name.size() == 32 + kind.suffix.size() && name.ends_with(kind.suffix))
-        entries.push_back({&kind, path_in(directory, name)});
-  return entries;
+    if (cache_kind_of(name) != nullptr) paths.push_back(path_in(directory, name));
+  return paths;
 }
 
 }  // namespace v0

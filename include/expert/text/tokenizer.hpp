@@ -32,6 +32,10 @@ enum class SpecialTokens : std::uint8_t {
             // file does not call special ("<think>") are part of the language and are still recognised.
 };
 
+namespace detail {
+struct TokenizerImage;  // text/tokenizer_cache.hpp
+}
+
 // Immutable after loading: every member is const and safe to call from many threads.
 class Tokenizer {
  public:
@@ -43,35 +47,6 @@ class Tokenizer {
   }
   static Tokenizer parse(std::string_view json, const std::string& file, const Limits& limits = default_limits) {
     return Tokenizer(read_tokenizer_file(parse_json(json, file, limits.tokenizer_bytes, limits), file));
-  }
-
-  // To and from an image (core/image.hpp), which is read in a fortieth of the file's time. Nothing where the image
-  // cannot be that of a tokenizer.
-  template <class Writer>
-  void save(Writer& out) const {
-    std::vector<std::uint8_t> splits, special(special_.begin(), special_.end());
-    for (const PreTokenizer::Split split : pre_tokenizer_.splits) splits.push_back(static_cast<std::uint8_t>(split));
-    out.add(splits);
-    out.add(std::uint64_t{pre_tokenizer_.add_prefix_space} | std::uint64_t{pre_tokenizer_.use_regex} << 1 |
-            std::uint64_t{normalize_} << 2);
-    out.add(std::uint64_t{added_tokens_.size()});
-    for (const AddedToken& token : added_tokens_) {
-      out.add(std::string_view(token.content));
-      out.add(static_cast<std::uint64_t>(token.id));
-      out.add(std::uint64_t{token.single_word} | std::uint64_t{token.lstrip} << 1 | std::uint64_t{token.rstrip} << 2 |
-              std::uint64_t{token.normalized} << 3 | std::uint64_t{token.special} << 4);
-    }
-    out.add(special);
-    out.add(begin_);
-    out.add(bytes_);
-    spellings_.save(out);
-    bpe_.save(out);
-  }
-  template <class Reader>
-  static std::optional<Tokenizer> load_image(Reader in) {
-    Tokenizer tokenizer;
-    if (!tokenizer.read(in)) return std::nullopt;
-    return tokenizer;
   }
 
   Tokenizer(Tokenizer&&) noexcept = default;
@@ -145,6 +120,8 @@ class Tokenizer {
   std::int64_t size() const { return static_cast<std::int64_t>(special_.size()); }  // largest id + 1
 
  private:
+  friend struct detail::TokenizerImage;
+
   struct Work {
     std::vector<std::int32_t>& ids;
     std::string scratch;
@@ -178,42 +155,6 @@ class Tokenizer {
   }
 
   Tokenizer() = default;
-  template <class Reader>
-  bool read(Reader& in) {
-    const auto splits = in.template list<std::uint8_t>();
-    if (splits.size() > PreTokenizer::max_splits) return false;
-    for (const std::uint8_t split : splits) {
-      if (split >= PreTokenizer::kinds_of_splits) return false;
-      pre_tokenizer_.splits.push_back(static_cast<PreTokenizer::Split>(split));
-    }
-    const std::uint64_t flags = in.number(), added = in.number();
-    pre_tokenizer_.add_prefix_space = flags & 1;
-    pre_tokenizer_.use_regex = flags >> 1 & 1;
-    normalize_ = flags >> 2 & 1;
-    for (std::uint64_t i = 0; i < added; ++i) {
-      AddedToken token;
-      token.content = in.text();
-      const std::uint64_t id = in.number(), is = in.number();
-      if (token.content.empty() || id >> 31 != 0) return false;  // also where the image has ended
-      token.id = static_cast<std::int32_t>(id);
-      token.single_word = is & 1;
-      token.lstrip = is >> 1 & 1;
-      token.rstrip = is >> 2 & 1;
-      token.normalized = is >> 3 & 1;
-      token.special = is >> 4 & 1;
-      added_tokens_.push_back(std::move(token));
-    }
-    const auto special = in.template list<std::uint8_t>();
-    special_.assign(special.begin(), special.end());
-    begin_ = in.template copy<std::size_t>();
-    bytes_ = in.template copy<char>();
-    const bool begins = begin_.size() == special_.size() + 1 && begin_[0] == 0 && begin_.back() == bytes_.size() &&
-                        std::is_sorted(begin_.begin(), begin_.end());
-    if (!begins || !spellings_.load(in, size()) || !bpe_.load(in, size()) || !in.is_whole()) return false;
-    find_added_tokens();
-    return std::all_of(added_tokens_.begin(), added_tokens_.end(),
-                       [this](const AddedToken& token) { return token.id < size(); });
-  }
   void find_added_tokens() {
     std::vector<AddedToken> raw, normalized;
     for (const AddedToken& token : added_tokens_) (token.normalized ? normalized : raw).push_back(token);
