@@ -21,8 +21,7 @@ struct CacheOptions {
 inline constexpr ErrorCode no_cache_directory{205, "there is no directory for caches"};
 
 inline CLI::App* add_cache(CLI::App& app, CacheOptions& options) {
-  CLI::App* command = app.add_subcommand(
-      "cache", "Lists, verifies or removes what runs have kept: packed weights, tokenizers, vocabularies");
+  CLI::App* command = app.add_subcommand("cache", "Lists, verifies or removes what runs have kept to save time");
   command->add_option("action", options.action, "ls, verify (checksums; damaged files are removed) or clear")
       ->required()
       ->check(CLI::IsMember({"ls", "verify", "clear"}));
