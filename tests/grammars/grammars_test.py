@@ -113,8 +113,9 @@ class Grammars(unittest.TestCase):
     def test_half_of_the_texts_must_end_by_themselves(self):
         with tempfile.TemporaryDirectory() as folder:
             endless = Path(folder, "a.gbnf")
-            endless.write_text('root ::= [a-z]{600}\n')  # more than 256 tokens of one letter or some
-            drawn = run([BIN / "random_texts", endless, SOURCE / "experts/tiny-base/tokenizer.json", 5, 64, 1])
+            endless.write_text('root ::= ("q~"){20}\n')  # 40 tokens, so no place is left for the end token
+            drawn = run([BIN / "random_texts", endless, SOURCE / "experts/tiny-base/tokenizer.json", 5, 40, 1])
+            self.assertEqual((drawn.stderr.decode().count('"finished":0,'), drawn.stdout.decode().count('"closed":true')), (10, 5))
             self.assertEqual(drawn.returncode, 1)
 
     def test_what_is_drawn_from_the_dialect_without_a_parser_is_accepted_again(self):

@@ -696,6 +696,40 @@ class Cli(unittest.TestCase):
         self.assertEqual(act("clear").returncode, 0)
         self.assertEqual(sorted(os.listdir(cache)), ["notes.txt", "short.packed"])
 
+    def test_tokenizers_and_vocabularies_are_kept_for_the_next_run(self):
+        cache, texts, out = self.path / "kept", self.write("texts.jsonl", '{"text": "SELECT a FROM t"}\n'), self.path / "accepted.jsonl"
+
+        def accept(*more):
+            result = run("grammar", "accept", "--grammar", "sql-postgres", "--tokenizer", self.path / "tokenizer.json", "--input", texts, "--output", out, *more)
+            self.assertEqual(result.returncode, 0, result.stderr)
+            self.assertTrue(json.loads(out.read_text())["accepted"])
+            return result.stderr
+
+        first = accept("--cache", cache)
+        self.assertIn(f"tokenizer: read and kept in {cache}", first)
+        self.assertIn(f"tables of the vocabulary: made and kept in {cache}", first)
+        for said in (accept("--cache", cache), accept("--cache", "none")):
+            self.assertNotIn("tokenizer: ", said)
+            self.assertNotIn("tables of the vocabulary: ", said)
+        files = sorted(cache.glob("*.*"))
+        self.assertEqual([file.suffix for file in files if file.name != ".lock"], [".tokenizer", ".vocabulary"] if files[0].suffix == ".tokenizer" else [".vocabulary", ".tokenizer"])
+        self.assertEqual(len(json.loads(run("cache", "verify", "--cache", cache, "--json").stdout)["files"]), 2)
+        for file in files:
+            whole = file.read_bytes()
+            file.write_bytes(whole[:100] + bytes([whole[100] ^ 1]) + whole[101:])
+            self.assertIn("again, because EXPERT-E204", accept("--cache", cache))
+            self.assertEqual(file.read_bytes(), whole)
+        self.assertIn("not kept, EXPERT-E203", accept("--cache", self.path / "tokenizer.json" / "cache"))
+        answers, prompts = self.path / "kept-answers.jsonl", self.write("kept.jsonl", '{"question": "How many?", "context": "CREATE TABLE t (a TEXT)"}\n')
+        command = ("generate", "--model", self.base, "--manifest", TINY, "--adapter", "none", "--input", prompts, "--output", answers, "--greedy",
+                   "--max-new-tokens", "8", "--grammar", "sql-postgres", "--validation", "none", "--cache", cache)
+        before = run(*command)
+        self.assertEqual(before.returncode, 0, before.stderr)
+        once = answers.read_text()
+        self.assertIn("tables of the vocabulary: made and kept", before.stderr)
+        self.assertNotIn("tables of the vocabulary", run(*command).stderr)
+        self.assertEqual(answers.read_text(), once)
+
     def test_interrupts_finish_the_step_and_save(self):
         for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
             out = self.path / f"stopped{code}"
