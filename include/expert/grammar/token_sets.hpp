@@ -499,8 +499,12 @@ class TokenSets {
   void visit_open(Work& work, std::int32_t w, std::int32_t to) {
     const Vocabulary::Node& child = vocabulary_.node(w);
     const Profile& there = profile(to);
-    // Where only the loop goes on, all tokens below do.
-    const bool all = child.byte < 0x80 && (child.below & (~there.loop | there.exit)) == 0;
+    // Where only the loop goes on, all tokens below do; or where what is below is such a text as the profile describes.
+    bool all = child.byte < 0x80 && (child.below & (~there.loop | there.exit)) == 0;
+    if (!all && child.byte < 0x80 && child.tokens_end > child.own_end + 1 && (child.below & ~there.next) == 0) {
+      const Profile& here = with_rest(to);
+      all = here.run == unlimited && here.first == here.rest && (child.below & (~here.rest | here.rest_exit)) == 0;
+    }
     add_tokens(work, child.tokens_begin, all ? child.tokens_end : child.own_end);
     if (!all) arrive(work, w, to, {});
   }
