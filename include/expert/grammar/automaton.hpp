@@ -40,6 +40,10 @@ struct ByteSet {
   friend bool operator==(const ByteSet&, const ByteSet&) = default;
 };
 
+namespace detail {
+struct DeterministicStates;
+}
+
 // Immutable once made; safe to read from many threads.
 class GrammarAutomaton {
  public:
@@ -109,6 +113,9 @@ class GrammarAutomaton {
   // States, calls, and the actions on what leads on within a rule. Returns the classes of these bytes for each state.
   inline std::vector<ByteSet> build(const GrammarSyntax& syntax, const detail::GrammarAnalysis& analysis,
                                     const Limits& limits);
+  inline bool make_states(const GrammarSyntax& syntax, const detail::GrammarAnalysis& analysis, const Limits& limits,
+                          std::int64_t max_shared, detail::DeterministicStates& states,
+                          std::vector<std::int32_t>& number);
   inline void find_classes(const detail::Nfa& nfa);
 
   // Here and in add_actions the sets are of classes: there are fewer of them than bytes. begins (states): the classes
@@ -189,26 +196,28 @@ class GrammarAutomaton {
 
 namespace detail {
 
+// Those of the states one behind the other.
+struct DeterministicStates {
+  using Bytes = std::pair<ByteRange, std::int32_t>;
+  using Calls = std::pair<std::int32_t, std::int32_t>;
+  std::vector<Bytes> bytes = {};  // of a state ascending, disjoint
+  std::vector<Calls> calls = {};
+  std::vector<std::size_t> bytes_begin{0}, calls_begin{0};  // (expanded states + 1)
+  std::vector<std::uint8_t> ends = {};                      // (states)
+
+  std::size_t size() const { return ends.size(); }
+  std::span<const Bytes> bytes_of(std::size_t s) const {
+    return std::span(bytes).subspan(bytes_begin[s], bytes_begin[s + 1] - bytes_begin[s]);
+  }
+  std::span<const Calls> calls_of(std::size_t s) const {
+    return std::span(calls).subspan(calls_begin[s], calls_begin[s + 1] - calls_begin[s]);
+  }
+};
+
 // One rule's states are sets of the Nfa's; equal sets are one state.
 class Determinizer {
  public:
-  using Bytes = std::pair<ByteRange, std::int32_t>;
-  using Calls = std::pair<std::int32_t, std::int32_t>;
-  // Those of the states one behind the other.
-  struct States {
-    std::vector<Bytes> bytes = {};  // of a state ascending, disjoint
-    std::vector<Calls> calls = {};
-    std::vector<std::size_t> bytes_begin{0}, calls_begin{0};  // (expanded states + 1)
-    std::vector<std::uint8_t> ends = {};                      // (states)
-
-    std::size_t size() const { return ends.size(); }
-    std::span<const Bytes> bytes_of(std::size_t s) const {
-      return std::span(bytes).subspan(bytes_begin[s], bytes_begin[s + 1] - bytes_begin[s]);
-    }
-    std::span<const Calls> calls_of(std::size_t s) const {
-      return std::span(calls).subspan(calls_begin[s], calls_begin[s + 1] - calls_begin[s]);
-    }
-  };
+  using States = DeterministicStates;
 
   Determinizer(const Nfa& nfa, States& states, std::int64_t max_states, std::int64_t max_work)
       : nfa_(nfa),
@@ -350,37 +359,11 @@ class Determinizer {
 
 inline std::vector<ByteSet> GrammarAutomaton::build(const GrammarSyntax& syntax,
                                                     const detail::GrammarAnalysis& analysis, const Limits& limits) {
-  detail::NfaBuilder builder(syntax, analysis, limits);
-  std::vector<std::int32_t> number(syntax.rules.size(), -1);  // of a rule among those that are called
-  std::vector<detail::NfaBuilder::Ends> ends;
-  std::vector<std::int32_t> called{syntax.root};
-  number[index(syntax.root)] = 0;
-  for (std::size_t i = 0, seen = 0; i < called.size(); ++i) {
-    ends.push_back(builder.build_rule(called[i]));
-    rank_.push_back(analysis.rank(called[i]));
-    for (; seen < builder.nfa().edges.size(); ++seen) {
-      const detail::Nfa::Edge& edge = builder.nfa().edges[seen];
-      if (edge.label != detail::Nfa::Label::call || number[index(edge.rule)] >= 0) continue;
-      number[index(edge.rule)] = static_cast<std::int32_t>(called.size());
-      called.push_back(edge.rule);
-    }
-  }
-  find_classes(builder.nfa());
-  constexpr std::int64_t max_table = std::int64_t{1} << 24, work_per_state = 200;
-  const std::int64_t max_states = std::min(limits.grammar_states, max_table / static_cast<std::int64_t>(classes_));
-  detail::Determinizer::States states;
-  detail::Determinizer determinizer(builder.nfa(), states, max_states, limits.grammar_states * work_per_state);
-  for (std::size_t r = 0; r < ends.size(); ++r) {
-    start_.push_back(static_cast<std::int32_t>(states.size()));
-    if (!determinizer.run(ends[r]))
-      throw Error(grammar_too_large,
-                  {.file = syntax.file,
-                   .where = detail::place_of(syntax.rules[index(called[r])]),
-                   .expected = joined({"at most ", max_states, " states of deterministic automata (grammar_states)"}),
-                   .got = "more",
-                   .fix = "Use smaller repetitions; let alternatives differ near their beginning"});
-    rule_of_.resize(states.size(), static_cast<std::int32_t>(r));
-  }
+  detail::DeterministicStates states;
+  std::vector<std::int32_t> number;  // of a rule among those that are called
+  // A rule that is written out may need many more states than one that is called: then none is.
+  if (!make_states(syntax, analysis, limits, detail::NfaBuilder::share, states, number))
+    make_states(syntax, analysis, limits, 0, states, number);
   detail::IntIndex places;
   std::vector<ByteSet> own(states.size());
   next_.assign(states.size() * classes_, dead);
@@ -406,12 +389,58 @@ inline std::vector<ByteSet> GrammarAutomaton::build(const GrammarSyntax& syntax,
   return own;
 }
 
+// False where rules were shared and it takes too many states. Throws E322 where none is shared.
+inline bool GrammarAutomaton::make_states(const GrammarSyntax& syntax, const detail::GrammarAnalysis& analysis,
+                                          const Limits& limits, std::int64_t max_shared,
+                                          detail::DeterministicStates& states, std::vector<std::int32_t>& number) {
+  detail::NfaBuilder builder(syntax, analysis, limits, max_shared);
+  std::vector<detail::NfaBuilder::Ends> ends;
+  std::vector<std::int32_t> called{syntax.root};
+  number.assign(syntax.rules.size(), -1);
+  number[index(syntax.root)] = 0;
+  rank_.clear();
+  start_.clear();
+  rule_of_.clear();
+  states = {};
+  for (std::size_t i = 0, seen = 0; i < called.size(); ++i) {
+    ends.push_back(builder.build_rule(called[i]));
+    rank_.push_back(analysis.rank(called[i]));
+    for (; seen < builder.nfa().edges.size(); ++seen) {
+      const detail::Nfa::Edge& edge = builder.nfa().edges[seen];
+      if (edge.label != detail::Nfa::Label::call || number[index(edge.rule)] >= 0) continue;
+      number[index(edge.rule)] = static_cast<std::int32_t>(called.size());
+      called.push_back(edge.rule);
+    }
+  }
+  find_classes(builder.nfa());
+  constexpr std::int64_t max_table = std::int64_t{1} << 24, work_per_state = 200;
+  const bool shared = builder.shared();
+  const std::int64_t most = std::min(limits.grammar_states, max_table / static_cast<std::int64_t>(classes_));
+  const std::int64_t max_states = shared ? most / 8 : most;
+  detail::Determinizer determinizer(builder.nfa(), states, max_states, max_states * work_per_state);
+  for (std::size_t r = 0; r < ends.size(); ++r) {
+    start_.push_back(static_cast<std::int32_t>(states.size()));
+    if (!determinizer.run(ends[r])) {
+      if (shared) return false;
+      throw Error(grammar_too_large,
+                  {.file = syntax.file,
+                   .where = detail::place_of(syntax.rules[index(called[r])]),
+                   .expected = joined({"at most ", max_states, " states of deterministic automata (grammar_states)"}),
+                   .got = "more",
+                   .fix = "Use smaller repetitions; let alternatives differ near their beginning"});
+    }
+    rule_of_.resize(states.size(), static_cast<std::int32_t>(r));
+  }
+  return true;
+}
+
 // Classes are ranges of bytes: between two neighbouring borders no edge begins or ends.
 inline void GrammarAutomaton::find_classes(const detail::Nfa& nfa) {
   std::array<bool, 257> border{};
   border[0] = true;
   for (const detail::Nfa::Edge& edge : nfa.edges)
     if (edge.label == detail::Nfa::Label::bytes) border[edge.bytes.low] = border[edge.bytes.high + 1u] = true;
+  byte_of_.clear();
   for (unsigned byte = 0; byte < 256; ++byte) {
     if (border[byte]) byte_of_.push_back(static_cast<std::uint8_t>(byte));
     class_of_[byte] = static_cast<std::uint8_t>(byte_of_.size() - 1);

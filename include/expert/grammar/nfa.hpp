@@ -92,8 +92,11 @@ struct Nfa {
 
 class NfaBuilder {
  public:
-  NfaBuilder(const GrammarSyntax& syntax, const GrammarAnalysis& analysis, const Limits& limits)
-      : syntax_(syntax), analysis_(analysis), limits_(limits) {}
+  static constexpr std::int64_t share = 16384;  // states of copies that serve several mentions, about
+
+  NfaBuilder(const GrammarSyntax& syntax, const GrammarAnalysis& analysis, const Limits& limits,
+             std::int64_t max_shared)
+      : syntax_(syntax), analysis_(analysis), limits_(limits), max_shared_(max_shared) {}
 
   struct Ends {
     std::int32_t start, accept;
@@ -111,6 +114,7 @@ class NfaBuilder {
     return {pending_[0].state, accept_};
   }
   const Nfa& nfa() const { return nfa_; }
+  bool shared() const { return has_shared_; }  // some mentions are no calls though their rule is not inlined
 
  private:
   using Kind = GrammarNode::Kind;
@@ -189,6 +193,7 @@ class NfaBuilder {
     const std::uint64_t key = IntIndex::key(rule, 0);
     if (const std::int32_t known = shared_.find(key); known >= 0) return known;
     if (max_shared_ < analysis_.weight(rule)) return -1;
+    has_shared_ = true;
     max_shared_ -= analysis_.weight(rule);
     pending_.push_back({rule, nfa_.add_state()});
     shared_.insert(key, pending_.back().state);
@@ -245,7 +250,8 @@ class NfaBuilder {
   };
   std::vector<Begin> pending_;  // the rule that is being built, then those it shares
   IntIndex shared_;
-  std::int64_t max_shared_ = 16384;  // states of all copies, about
+  std::int64_t max_shared_;
+  bool has_shared_ = false;
   Nfa nfa_;
 };
 
