@@ -15,6 +15,7 @@
 #include "expert/core/limits.hpp"
 #include "expert/cpu/ops.hpp"
 #include "expert/cpu/pack.hpp"
+#include "expert/io/cache_file.hpp"
 #include "expert/io/checkpoint_dir.hpp"
 #include "expert/io/files.hpp"
 #include "expert/io/hf_config.hpp"
@@ -105,7 +106,7 @@ inline float* numbers_of(const TensorView& t, std::int64_t first, std::int64_t c
 
 // The base model of an expert. Tensors stay where the file maps them when their dtype is usable as it is (f32 and bf16
 // in Compute<f32>, bf16 in Compute<bf16>); the rest is converted, or quantised tensor by tensor, once at load, or once
-// for all in a cache (io/weight_cache.hpp).
+// for all in a cache (io/cache_file.hpp).
 template <class E>
 class Weights {
  public:
@@ -253,28 +254,17 @@ class Weights {
     std::string key = weight_cache_key(
         checkpoint_,
         joined({E::quant::quantization, " ", static_cast<std::int64_t>(E::quant::kind), " ", E::quant::block_size}));
-    const std::string path = path_in(directory, key + std::string(packed_suffix));
+    const std::string path = cache_path(packed_weights, directory, key);
     if (!path_exists(path)) return key;
     try {
-      cached_.push_back(open_cached_weights(path, pool, packed_bytes()));
-      packed_ = cached_.back().bytes().data() + arena_alignment;
+      cached_.push_back(open_cached_file(packed_weights, path, pool, packed_bytes()));
+      packed_ = cached_bytes(cached_.back()).data();
       cache_note_ = joined({"base weights: packed before, from ", path});
     } catch (const Error& e) {
       ::unlink(path.c_str());
       cache_note_ = joined({"base weights: packed again, because ", e.what(), "; "});
     }
     return key;
-  }
-  void keep_in_cache(const std::string& directory, const std::string& key, ThreadPool& pool) {
-    try {
-      const std::span<const std::byte> matrices(packed_, static_cast<std::size_t>(packed_bytes()));
-      if (write_cached_weights(directory, key, matrices, pool))
-        cache_note_ += joined({"base weights: packed and kept in ", directory});
-      else
-        cache_note_ += joined({"base weights: not kept, another process writes to ", directory});
-    } catch (const Error& e) {  // a full disk must not stop a run that needs no cache
-      cache_note_ += joined({"base weights: not kept, ", e.what()});
-    }
   }
 
   std::string directory_;
@@ -320,7 +310,10 @@ Weights<E> load_weights(const std::string& directory, CpuDevice& device, const L
   if (!found.empty()) throw found.front();
   weights.build(cpu);
   if constexpr (Weights<E>::quantised)
-    if (cache && !found_there) weights.keep_in_cache(cache_directory, key, *cpu.pool);
+    if (cache && !found_there)
+      weights.cache_note_ += keep_in_cache(packed_weights, cache_directory, key,
+                                           {weights.packed_, static_cast<std::size_t>(weights.packed_bytes())},
+                                           *cpu.pool, "base weights: packed");
   return weights;
 }
 

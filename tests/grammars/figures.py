@@ -29,14 +29,21 @@ def last_line(script, *arguments):
 
 
 def random_logits(binaries, language, grammar, tokenizer, count):
-    drawn = subprocess.run([binaries / "random_texts", grammar, tokenizer, str(count), "256", "1"], capture_output=True, check=True)
+    drawn = subprocess.run([binaries / "random_texts", grammar, tokenizer, str(count), "256", "1"], capture_output=True, check=False)
+    if drawn.returncode != 0:
+        sys.exit(f"random_texts failed, or fewer than half of its texts end by themselves: {drawn.stderr.decode()}")
     rows = [json.loads(line) for line in drawn.stdout.decode().splitlines()]
-    ended = sum(row["finished"] for row in rows)
-    finished = "".join(json.dumps({"text": row["text"]}) + "\n" for row in rows if row["finished"] or row["closed"])
-    judged = subprocess.run([binaries / "strict_parse", language], input=finished.encode(), capture_output=True, check=True)
+    rounds = [json.loads(line) for line in drawn.stderr.decode().splitlines()]
+    texts = "".join(json.dumps({"text": row["text"]}) + "\n" for row in rows)
+    judged = subprocess.run([binaries / "strict_parse", language], input=texts.encode(), capture_output=True, check=True)
     verdicts = [json.loads(line) for line in judged.stdout.decode().splitlines()]
     valid = sum(verdict["valid"] for verdict in verdicts)
-    return f"{ended} of {len(rows)} texts of at most 256 tokens end by themselves, {len(verdicts) - ended} by the shortest end; {valid} parse"
+    last, alone = rounds[-1], [r for r in rounds if r["way"] == 0][-1]
+    raised = f"the end token raised by {last['end']:g}"
+    if last["way"]:
+        raised += f" (by itself: {alone['finished']} end) and the next token of the shortest end by {last['way']:g}"
+    return (f"{raised}: {last['finished']} of {last['of']} texts of at most 256 tokens end by themselves, {last['of'] - last['finished']} by the shortest end; "
+            f"{valid} parse")
 
 
 def main():

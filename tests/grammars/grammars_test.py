@@ -94,6 +94,30 @@ class Grammars(unittest.TestCase):
                 self.assertEqual(done.returncode, 0, done.stdout.decode() + done.stderr.decode())
                 print(done.stdout.decode().split("\n")[-2])
 
+    def test_what_random_logits_write_parses_and_half_of_it_ends_by_itself(self):
+        tokenizer = SOURCE / "experts/tiny-base/tokenizer.json"
+        for language in ("sql-postgres", "json", "cypher"):  # of TypeScript the real vocabulary's texts are judged, by figures.py
+            with self.subTest(language):
+                if run([BIN / "strict_parse", language]).returncode != 0:
+                    print(f"not tested: random logits, {language}")
+                    continue
+                drawn = run([BIN / "random_texts", SOURCE / GRAMMARS[language][0], tokenizer, 60, 256, 1])
+                self.assertEqual(drawn.returncode, 0, drawn.stderr.decode())
+                rows = [json.loads(line) for line in drawn.stdout.decode().split("\n")[:-1]]
+                self.assertEqual(len(rows), 60)
+                self.assertGreaterEqual(sum(row["finished"] for row in rows), 30)
+                judged = run([BIN / "strict_parse", language], "".join(json.dumps({"text": row["text"]}) + "\n" for row in rows))
+                for row, verdict in zip(rows, map(json.loads, judged.stdout.decode().split("\n")[:-1]), strict=True):
+                    self.assertTrue(verdict["valid"], row["text"])
+
+    def test_half_of_the_texts_must_end_by_themselves(self):
+        with tempfile.TemporaryDirectory() as folder:
+            endless = Path(folder, "a.gbnf")
+            endless.write_text('root ::= ("q~"){20}\n')  # 40 tokens, so no place is left for the end token
+            drawn = run([BIN / "random_texts", endless, SOURCE / "experts/tiny-base/tokenizer.json", 5, 40, 1])
+            self.assertEqual((drawn.stderr.decode().count('"finished":0,'), drawn.stdout.decode().count('"closed":true')), (10, 5))
+            self.assertEqual(drawn.returncode, 1)
+
     def test_what_is_drawn_from_the_dialect_without_a_parser_is_accepted_again(self):
         file = SOURCE / "experts/expert-sql/grammar-mysql.gbnf"
         drawn = run([BIN / "gbnf_tool", "draw", file, 300, 1, 0]).stdout.decode().split("\n")[:-1]

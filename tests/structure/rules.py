@@ -18,7 +18,7 @@ ARROWS = {
     "json": BELOW_MIDDLE,
     "io": {"json"} | BELOW_MIDDLE,
     "text": {"json", "io"} | BELOW_MIDDLE,
-    "grammar": {"json", "text", "cpu"} | BELOW_MIDDLE,  # JSON Schema, UTF-8, the instruction set of the mask kernels
+    "grammar": {"json", "text", "cpu", "io"} | BELOW_MIDDLE,  # JSON Schema, UTF-8, the instruction set of the mask kernels, caches
     "data": {"json", "io"} | BELOW_MIDDLE,
 }
 # The stages in the order of the flow: a stage may include the stages before it, and every folder.

@@ -50,6 +50,7 @@ class Cli(unittest.TestCase):
     def setUpClass(cls):
         cls.folder = tempfile.TemporaryDirectory()
         cls.path = Path(cls.folder.name)
+        ENVIRONMENT["XDG_CACHE_HOME"] = str(cls.path / "cache-home")
         (cls.path / "tokenizer.json").write_text(json.dumps(byte_tokenizer()))
         rows = [{"question": f"How many t{i}?", "context": f"CREATE TABLE t{i} (a TEXT)", "answer": f"SELECT COUNT(*) FROM t{i}"} for i in range(40)]
         cls.rows = cls.path / "rows.jsonl.gz"
@@ -694,6 +695,40 @@ class Cli(unittest.TestCase):
         packed.write_text("not packed weights")
         self.assertEqual(act("clear").returncode, 0)
         self.assertEqual(sorted(os.listdir(cache)), ["notes.txt", "short.packed"])
+
+    def test_tokenizers_and_vocabularies_are_kept_for_the_next_run(self):
+        cache, texts, out = self.path / "kept", self.write("texts.jsonl", '{"text": "SELECT a FROM t"}\n'), self.path / "accepted.jsonl"
+
+        def accept(*more):
+            result = run("grammar", "accept", "--grammar", "sql-postgres", "--tokenizer", self.path / "tokenizer.json", "--input", texts, "--output", out, *more)
+            self.assertEqual(result.returncode, 0, result.stderr)
+            self.assertTrue(json.loads(out.read_text())["accepted"])
+            return result.stderr
+
+        first = accept("--cache", cache)
+        self.assertIn(f"tokenizer: read and kept in {cache}", first)
+        self.assertIn(f"tables of the vocabulary: made and kept in {cache}", first)
+        for said in (accept("--cache", cache), accept("--cache", "none")):
+            self.assertNotIn("tokenizer: ", said)
+            self.assertNotIn("tables of the vocabulary: ", said)
+        files = sorted((file for file in cache.iterdir() if file.name != ".lock"), key=lambda file: file.suffix)
+        self.assertEqual([file.suffix for file in files], [".tokenizer", ".vocabulary"])
+        self.assertEqual(len(json.loads(run("cache", "verify", "--cache", cache, "--json").stdout)["files"]), 2)
+        for file in files:
+            whole = file.read_bytes()
+            file.write_bytes(whole[:100] + bytes([whole[100] ^ 1]) + whole[101:])
+            self.assertIn("again, because EXPERT-E204", accept("--cache", cache))
+            self.assertEqual(file.read_bytes(), whole)
+        self.assertIn("not kept, EXPERT-E203", accept("--cache", self.path / "tokenizer.json" / "cache"))
+        answers, prompts = self.path / "kept-answers.jsonl", self.write("kept.jsonl", '{"question": "How many?", "context": "CREATE TABLE t (a TEXT)"}\n')
+        command = ("generate", "--model", self.base, "--manifest", TINY, "--adapter", "none", "--input", prompts, "--output", answers, "--greedy",
+                   "--max-new-tokens", "8", "--grammar", "sql-postgres", "--validation", "none", "--cache", cache)
+        before = run(*command)
+        self.assertEqual(before.returncode, 0, before.stderr)
+        once = answers.read_text()
+        self.assertIn("tables of the vocabulary: made and kept", before.stderr)
+        self.assertNotIn("tables of the vocabulary", run(*command).stderr)
+        self.assertEqual(answers.read_text(), once)
 
     def test_interrupts_finish_the_step_and_save(self):
         for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):

@@ -134,3 +134,23 @@ TEST_CASE("a grammar too large or too deep is refused in bounded time", "[gbnf]"
   CHECK(std::clock() - start < 60 * CLOCKS_PER_SEC);  // a run-away, not a slow machine
   CHECK(compile_error("root ::= \"abc\"", {.grammar_bytes = 9}).error_code() == grammar_too_large);
 }
+
+TEST_CASE("a rule that ends others is written out once for all of them, or called where that takes too many states",
+          "[gbnf]") {
+  const auto states = [](const std::string& grammar) {
+    return GrammarAutomaton(parse_gbnf(grammar, "test.gbnf")).states();
+  };
+  // A word but for "no" and "on": the end behind each letter is one state, and there is no call.
+  const std::string word =
+      "word ::= [a-mp-z] end | \"n\" n | \"o\" o\n"
+      "n ::= ([a-np-z] end | \"o\" [a-z] end)?\no ::= ([a-mo-z] end | \"n\" [a-z] end)?\nend ::= [a-z]{0,30} \"1\"?\n";
+  const GrammarAutomaton words(parse_gbnf("root ::= word (\"-\" word)? | word \"!\" word\n" + word, "test.gbnf"));
+  CHECK(words.rules() == 2);
+  for (const char* text : {"n", "o", "no", "on", "nob", "onto-no", "a1", "x!n", "o-n", "o!", "no!no"})
+    derives("root ::= word (\"-\" word)? | word \"!\" word\n" + word, text);
+  // Written out, each letter of the first part may be the last of it: 2^40 sets of states.
+  const std::string wide = "root ::= [a-z]* (\"x\" end | \"y\" end | \"z\" end)\nend ::= [a-z]{0,40}\n";
+  CHECK(states(wide) < 100);
+  CHECK(derives(wide, "abcxdefyzz"));
+  CHECK_FALSE(derives(wide, "abc"));
+}

@@ -4,16 +4,21 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <ctime>
 #include <filesystem>
 #include <map>
+#include <random>
 #include <string>
 #include <thread>
 
 #include "catch.hpp"
+#include "error_of.hpp"
 #include "expert/core/random.hpp"
 #include "expert/data/jsonl.hpp"
 #include "expert/io/gzip.hpp"
+#include "expert/text/tokenizer_cache.hpp"
+#include "temp_dir.hpp"
 
 using namespace expert;
 
@@ -435,4 +440,98 @@ TEST_CASE("files that are no tokenizer, cut anywhere, or too large are refused")
   CHECK(code_of(small_file(), limits) == 215);
   for (std::size_t n = 0; n < small_file().size(); n += 7) REQUIRE(code_of(small_file().substr(0, n)) != 0);
   CHECK_THROWS_AS(Tokenizer::load(data / "absent.json"), Error);
+}
+
+namespace {
+
+std::string image_of(const Tokenizer& tokenizer) {
+  ImageWriter image;
+  detail::TokenizerImage::save(tokenizer, image);
+  return {reinterpret_cast<const char*>(image.bytes().data()), image.bytes().size()};
+}
+
+}  // namespace
+
+TEST_CASE("a tokenizer from the cache is the one that was read", "[cache]") {
+  const TempDir temp;
+  const std::string cache = temp / "deep/cache",
+                    text = "SELECT 12, x FROM <|im_start|> Caf\xc3\xa9 e\xcc\x81\n\n  it's<|im_end|>";
+  for (const char* name : {"qwen.json", "gpt2.json", "digits.json", "runs.json"}) {
+    const Tokenizer read = Tokenizer::load(data / name);
+    const CachedTokenizer first = cached_tokenizer(data / name, cache);
+    CHECK(first.note == "tokenizer: read and kept in " + cache);
+    const CachedTokenizer second = cached_tokenizer(data / name, cache);
+    CHECK(second.note.empty());
+    for (const SpecialTokens mode : {SpecialTokens::parse, SpecialTokens::as_text}) {
+      const auto ids = read.encode(text, mode);
+      CHECK(second.tokenizer.encode(text, mode) == ids);
+      CHECK(second.tokenizer.decode(ids) == read.decode(ids));
+    }
+    CHECK(second.tokenizer.size() == read.size());
+    CHECK(second.tokenizer.id_of("a") == read.id_of("a"));
+    CHECK(second.tokenizer.special_token("<|im_end|>") == read.special_token("<|im_end|>"));
+    CHECK(image_of(second.tokenizer) == image_of(read));
+  }
+  CHECK(cached_files(cache).size() == 4);
+}
+
+TEST_CASE("a changed tokenizer.json is read anew, a bad one is refused as ever", "[cache]") {
+  const TempDir temp;
+  const std::string file = temp / "tokenizer.json", cache = temp / "cache";
+  write_file(file, small_file());
+  cached_tokenizer(file, cache);
+  std::string other = small_file();
+  other.replace(other.find("<e>"), 3, "<f>");
+  write_file(file, other);
+  CHECK(cached_tokenizer(file, cache).tokenizer.special_token("<f>").has_value());
+  CHECK(cached_files(cache).size() == 2);
+  write_file(file, "{");
+  CHECK(error_of([&] { cached_tokenizer(file, cache); }).code() == error_of([&] { Tokenizer::load(file); }).code());
+  CHECK(error_of([&] { cached_tokenizer(temp / "absent", cache); }).code() == 200);
+  CHECK(cached_files(cache).size() == 2);
+  CHECK(cached_tokenizer(data / "gpt2.json", "").note.empty());
+}
+
+TEST_CASE("a damaged tokenizer of the cache is said, and read again", "[cache]") {
+  const TempDir temp;
+  const std::string cache = temp / "cache";
+  cached_tokenizer(data / "gpt2.json", cache);
+  const std::string path = cached_files(cache).front(), whole = read_file(path, 1 << 26);
+  for (const std::size_t at : {std::size_t{3}, std::size_t{70}, whole.size() / 2, whole.size() - 1}) {
+    std::string bytes = whole;
+    bytes[at] = static_cast<char>(bytes[at] ^ 16);
+    write_file(path, bytes);
+    const CachedTokenizer again = cached_tokenizer(data / "gpt2.json", cache);
+    CHECK(again.note.find("tokenizer: read again, because EXPERT-E204") != std::string::npos);
+    CHECK(image_of(again.tokenizer) == image_of(Tokenizer::load(data / "gpt2.json")));
+    CHECK(read_file(path, 1 << 26) == whole);
+  }
+}
+
+// The checksum is no guard here: whatever the words of an image are, it is refused or encodes within its bounds.
+TEST_CASE("images of any content are refused or harmless", "[cache]") {
+  const std::string image = image_of(Tokenizer::parse(small_file(), "small.json"));
+  std::mt19937_64 random(7);
+  std::vector<std::uint32_t> words(image.size() / 4);
+  std::vector<std::uint64_t> bytes(image.size() / 8);
+  std::int64_t refused = 0, taken = 0;
+  for (int i = 0; i < 20000; ++i) {
+    std::memcpy(words.data(), image.data(), image.size());
+    for (std::uint64_t changes = 1 + random() % 3; changes > 0; --changes) {
+      std::uint32_t& word = words[random() % words.size()];
+      const std::uint32_t choices[] = {
+          word + 1, word - 1, 0, ~0u, word ^ 1u << random() % 32, static_cast<std::uint32_t>(random() % 300)};
+      word = choices[random() % std::size(choices)];
+    }
+    std::memcpy(bytes.data(), words.data(), image.size());
+    const auto tokenizer = detail::TokenizerImage::load(ImageReader(std::as_bytes(std::span(bytes))));
+    (tokenizer ? taken : refused) += 1;
+    if (!tokenizer) continue;
+    const auto ids = tokenizer->encode("abc <e> 12 abcabc" + std::string(150, 'a') + "<e>", SpecialTokens::parse);
+    for (const std::int32_t id : ids) REQUIRE((id >= 0 && id < tokenizer->size()));
+    tokenizer->decode(ids);
+    tokenizer->id_of("abc");
+  }
+  CHECK(refused > 2000);
+  CHECK(taken > 0);
 }

@@ -8,6 +8,8 @@
 
 #include "catch.hpp"
 #include "error_of.hpp"
+#include "expert/grammar/vocabulary_cache.hpp"
+#include "temp_dir.hpp"
 
 using namespace expert;
 
@@ -125,4 +127,124 @@ TEST_CASE("a vocabulary is checked", "[grammar]") {
   CHECK(make(3, 0, Vocabulary::max_token_bytes).tokens().size() == 2);
   constexpr std::int64_t most = Vocabulary::max_bytes / Vocabulary::max_token_bytes;
   CHECK(error_of([&] { make(most + 2, 0, Vocabulary::max_token_bytes); }).error_code() == vocabulary_invalid);
+}
+
+namespace {
+
+VocabularyTexts texts_of(const std::vector<std::string>& tokens) {
+  const auto end = static_cast<std::int32_t>(tokens.size()) - 1;
+  return VocabularyTexts(static_cast<std::int64_t>(tokens.size()), {&end, 1},
+                         [&](std::int32_t id) { return tokens[static_cast<std::size_t>(id)]; });
+}
+std::string image_of(const Vocabulary& vocabulary) {
+  ImageWriter image;
+  vocabulary.save(image);
+  return {reinterpret_cast<const char*>(image.bytes().data()), image.bytes().size()};
+}
+// Everything that masks look up.
+std::int64_t walk(const Vocabulary& vocabulary, std::int32_t v, std::size_t depth) {
+  REQUIRE(depth <= Vocabulary::max_token_bytes);
+  const Vocabulary::Node& node = vocabulary.node(v);
+  std::int64_t sum = static_cast<std::int64_t>(node.utf8);
+  for (std::uint32_t t = node.tokens_begin; t < node.tokens_end; ++t)
+    sum += static_cast<std::int64_t>(vocabulary.bytes(vocabulary.tokens()[t]).size());
+  for (std::int32_t w = node.first_child; w < node.first_child + node.children; ++w)
+    sum += walk(vocabulary, w, depth + 1);
+  return sum;
+}
+std::int64_t look_everything_up(const Vocabulary& vocabulary) {
+  std::int64_t sum = walk(vocabulary, Vocabulary::root, 0) + vocabulary.longest_prefix("ab\xc3\xa9 Zab");
+  if (vocabulary.space() >= 0) sum += vocabulary.node(vocabulary.space()).byte;
+  for (std::size_t n = 0; n < Vocabulary::max_token_bytes + 2; ++n)
+    for (const std::int32_t id : vocabulary.longer_than(n)) sum += vocabulary.kinds()[static_cast<std::size_t>(id)] & 1;
+  for (const CharacterKinds kinds : vocabulary.kinds_after_space()) sum += kinds & 1;
+  return sum;
+}
+
+}  // namespace
+
+TEST_CASE("tables from the cache are those that are made", "[grammar][cache]") {
+  const TempDir temp;
+  const std::string cache = temp / "deep/cache";
+  for (unsigned seed = 1; seed <= 6; ++seed) {
+    std::mt19937 random(seed);
+    const std::vector<std::string> tokens = random_tokens(random);
+    const Vocabulary made(texts_of(tokens));
+    const CachedVocabulary first = cached_vocabulary(texts_of(tokens), cache);
+    CHECK(first.note == "tables of the vocabulary: made and kept in " + cache);
+    CachedVocabulary second = cached_vocabulary(texts_of(tokens), cache);
+    CHECK(second.note.empty());
+    const Vocabulary moved = std::move(second.vocabulary);
+    CHECK(image_of(first.vocabulary) == image_of(made));
+    CHECK(image_of(moved) == image_of(made));
+    CHECK(moved.space() == made.space());
+    CHECK(look_everything_up(moved) == look_everything_up(made));
+    std::int64_t seen = 0;
+    if (seed == 1) check(moved, Vocabulary::root, "", seen);
+  }
+  CHECK(cached_files(cache).size() == 6);
+  CHECK(cached_vocabulary(texts_of({"a", ""}), "").note.empty());
+}
+
+TEST_CASE("another text or another end is another file of tables", "[grammar][cache]") {
+  const TempDir temp;
+  cached_vocabulary(texts_of({"a", "b", ""}), temp / "c");
+  cached_vocabulary(texts_of({"a", "c", ""}), temp / "c");
+  cached_vocabulary(texts_of({"ab", "", ""}), temp / "c");  // the same bytes, cut elsewhere
+  const std::int32_t ends[] = {0, 2};
+  cached_vocabulary(VocabularyTexts(3, ends, [](std::int32_t id) { return id == 1 ? "b" : ""; }), temp / "c");
+  CHECK(cached_files(temp / "c").size() == 4);
+}
+
+TEST_CASE("damaged tables are said, and made again", "[grammar][cache]") {
+  const TempDir temp;
+  const std::string cache = temp / "cache";
+  std::mt19937 random(3);
+  const std::vector<std::string> tokens = random_tokens(random);
+  cached_vocabulary(texts_of(tokens), cache);
+  const std::string path = cached_files(cache).front();
+  for (const std::int64_t at : {0, 20, 50, 60, 64, 4000}) {
+    std::string bytes = read_file(path, 1 << 24);
+    bytes[static_cast<std::size_t>(at)] = static_cast<char>(bytes[static_cast<std::size_t>(at)] ^ 4);
+    write_file(path, bytes);
+    const CachedVocabulary again = cached_vocabulary(texts_of(tokens), cache);
+    CHECK(again.note.find("made again, because EXPERT-E204") != std::string::npos);
+    CHECK(again.note.find("; and kept in " + cache) != std::string::npos);
+    CHECK(image_of(again.vocabulary) == image_of(Vocabulary(texts_of(tokens))));
+    CHECK(cached_vocabulary(texts_of(tokens), cache).note.empty());
+  }
+  write_file(temp / "file", "x");
+  const CachedVocabulary not_kept = cached_vocabulary(texts_of(tokens), temp / "file/cache");
+  CHECK(not_kept.note.find("made, not kept, EXPERT-E203") != std::string::npos);
+  CHECK(look_everything_up(not_kept.vocabulary) > 0);
+}
+
+// The checksum is no guard here: whatever the words of an image are, it is refused or stays within its bounds.
+TEST_CASE("tables of any content are refused or harmless", "[grammar][cache]") {
+  std::mt19937_64 random(11);
+  std::mt19937 tokens_random(5);
+  std::vector<std::string> tokens = random_tokens(tokens_random);
+  tokens.resize(std::min<std::size_t>(tokens.size(), 60));
+  tokens.emplace_back();
+  const VocabularyTexts texts = texts_of(tokens);
+  const std::string image = image_of(Vocabulary(VocabularyTexts(texts)));
+  std::vector<std::uint32_t> words(image.size() / 4);
+  std::int64_t refused = 0, taken = 0;
+  for (int i = 0; i < 20000; ++i) {
+    std::memcpy(words.data(), image.data(), image.size());
+    for (std::uint64_t changes = 1 + random() % 3; changes > 0; --changes) {
+      std::uint32_t& word = words[random() % words.size()];
+      const std::uint32_t choices[] = {
+          word + 1, word - 1, 0, ~0u, word ^ 1u << random() % 32, static_cast<std::uint32_t>(random() % 64)};
+      word = choices[random() % std::size(choices)];
+    }
+    auto bytes = std::make_shared<std::vector<std::uint64_t>>(image.size() / 8);
+    std::memcpy(bytes->data(), words.data(), image.size());
+    VocabularyTexts mine = texts;
+    const auto vocabulary = Vocabulary::load(mine, ImageReader(std::as_bytes(std::span(*bytes))), bytes);
+    (vocabulary ? taken : refused) += 1;
+    if (vocabulary) look_everything_up(*vocabulary);
+  }
+  CHECK(refused > 5000);
+  CHECK(taken > 0);
 }

@@ -10,6 +10,7 @@
 
 #include "catch.hpp"
 #include "error_of.hpp"
+#include "expert/io/cache_file.hpp"
 #include "expert/policy/assemble.hpp"
 #include "expert/weights.hpp"
 #include "temp_dir.hpp"
@@ -49,7 +50,7 @@ TEMPLATE_TEST_CASE("weights from the cache have the bits of weights that are pac
   CHECK(second.owned_bytes() < first.owned_bytes());
   CHECK(packed_bytes_of(first) == expected);
   CHECK(packed_bytes_of(second) == expected);
-  CHECK(cached_weight_files(cache).size() == 1);
+  CHECK(cached_files(cache).size() == 1);
 }
 
 TEST_CASE("what would be other weights has another file", "[cache]") {
@@ -60,15 +61,15 @@ TEST_CASE("what would be other weights has another file", "[cache]") {
   load_weights<Small<Int4Affine<32>>>(model, device, default_limits, cache);
   load_weights<Small<Int4Affine<64>>>(model, device, default_limits, cache);
   load_weights<Small<Int4Quant>>(model, device, default_limits, cache);
-  CHECK(cached_weight_files(cache).size() == 3);
+  CHECK(cached_files(cache).size() == 3);
   std::filesystem::last_write_time(model + "/model.safetensors",
                                    std::filesystem::file_time_type::clock::now() - std::chrono::hours(1));
   const auto again = load_weights<Small<Int4Quant>>(model, device, default_limits, cache);
   CHECK(again.cache_note().find("packed and kept") != std::string::npos);
-  CHECK(cached_weight_files(cache).size() == 4);
+  CHECK(cached_files(cache).size() == 4);
   const auto plain = load_weights<Small<Bf16Weights>>(model, device, default_limits, cache);
   CHECK(plain.cache_note().empty());
-  CHECK(cached_weight_files(cache).size() == 4);
+  CHECK(cached_files(cache).size() == 4);
 }
 
 TEST_CASE("a damaged file is said, removed and made again", "[cache]") {
@@ -78,7 +79,7 @@ TEST_CASE("a damaged file is said, removed and made again", "[cache]") {
   CpuDevice device(2);
   ThreadPool pool(2);
   const std::string expected = packed_bytes_of(load_weights<E>(data / "model", device, default_limits, cache));
-  const std::string path = cached_weight_files(cache).front();
+  const std::string path = cached_files(cache).front();
   const auto size = static_cast<std::int64_t>(std::filesystem::file_size(path));
   const auto flip = [&](std::int64_t at) {
     std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
@@ -88,16 +89,16 @@ TEST_CASE("a damaged file is said, removed and made again", "[cache]") {
     file.put(byte);
   };
   const auto check = [&](const char* what) {
-    CHECK(error_of([&] { open_cached_weights(path, pool); }).code() == 204);
+    CHECK(error_of([&] { open_cached_file(packed_weights, path, pool); }).code() == 204);
     const auto weights = load_weights<E>(data / "model", device, default_limits, cache);
     CHECK(weights.cache_note().find("EXPERT-E204") != std::string::npos);
     CHECK(weights.cache_note().find(what) != std::string::npos);
     CHECK(packed_bytes_of(weights) == expected);
-    CHECK_NOTHROW(open_cached_weights(path, pool, size - 64));
+    CHECK_NOTHROW(open_cached_file(packed_weights, path, pool, size - 64));
   };
   for (const std::int64_t at : {std::int64_t{64}, size / 2, size - 1, std::int64_t{48}, std::int64_t{56}}) {
     flip(at);
-    check(at == 48 ? "bytes of matrices" : "its checksum");
+    check(at == 48 ? "bytes behind the first 64" : "its checksum");
   }
   flip(3);
   check("packed weights of this version");
@@ -107,7 +108,7 @@ TEST_CASE("a damaged file is said, removed and made again", "[cache]") {
     std::filesystem::resize_file(path, static_cast<std::uintmax_t>(cut));
     check("bytes");
   }
-  CHECK(error_of([&] { open_cached_weights(path, pool, size); }).code() == 204);
+  CHECK(error_of([&] { open_cached_file(packed_weights, path, pool, size); }).code() == 204);
 }
 
 TEST_CASE("a cache that cannot be written stops nothing", "[cache]") {
@@ -124,9 +125,9 @@ TEST_CASE("a cache that cannot be written stops nothing", "[cache]") {
   const auto beside = load_weights<E>(data / "model", device, default_limits, cache);
   CHECK(beside.cache_note().find("another process writes") != std::string::npos);
   ::close(lock);
-  CHECK(cached_weight_files(cache).empty());
+  CHECK(cached_files(cache).empty());
   load_weights<E>(data / "model", device, default_limits, cache);
-  CHECK(cached_weight_files(cache).size() == 1);
+  CHECK(cached_files(cache).size() == 1);
   CHECK(names_in(cache).size() == 2);  // and the lock
 }
 

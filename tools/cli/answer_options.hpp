@@ -112,7 +112,7 @@ void choose_grammar(const AnswerFlags& flags, const Manifest& manifest, AnswerJo
 template <class E>
 void fill_answer_job(const AnswerFlags& flags, const Manifest& manifest, AnswerJob& job, const Report& report) {
   job.model = flags.model.model;
-  job.cache = cache_directory(flags.model);
+  job.cache = cache_directory(flags.model.cache);
   if (flags.adapter != "none") job.adapter = flags.adapter;
   job.threads = flags.model.threads;
   job.context_length = flags.context;

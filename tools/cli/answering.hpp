@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "cli/answers.hpp"
+#include "cli/cached.hpp"
 #include "cli/jobs.hpp"
 #include "cli/judge.hpp"
 #include "cli/train_job.hpp"
@@ -26,14 +27,16 @@ struct Answering {
       : judge(job.validation, job.language, job.grammar),  // what is absent is said first
         device(job.threads),
         weights(load_base<E>(job, device, report)),
-        tokenizer(Tokenizer::load(tokenizer_file(job))),
+        tokenizer(load_tokenizer(tokenizer_file(job), job.cache, report)),
         options(job.options) {
     check_vocabulary(tokenizer, E::model::vocab_size, tokenizer_file(job));
     options.eos_token_id = end_tokens(job.model, weights.config());
     if constexpr (!E::tuning::trains_base)
       if (!job.adapter.empty()) adapter = load_adapter<E>(job.adapter);
     if (job.grammar.constrains())
-      masks = std::make_unique<GrammarMasks>(job.grammar, tokenizer, E::model::vocab_size, options.eos_token_id);
+      masks = std::make_unique<GrammarMasks>(
+          job.grammar,
+          load_vocabulary(texts_of(tokenizer, E::model::vocab_size, options.eos_token_id), job.cache, report));
     if (job.schema_bound) bound = std::make_unique<SchemaMasks>(job.grammar, masks->vocabulary, rows);
   }
   Answering(const Answering&) = delete;

@@ -41,21 +41,10 @@ inline StopPlace find_stop(const std::string& text, const std::vector<std::strin
   return first;
 }
 
-// The tokens of a tokenizer, over `size` rows of an embedding; special tokens are no text.
-inline Vocabulary vocabulary_of(const Tokenizer& tokenizer, std::int64_t size,
-                                std::span<const std::int32_t> end_tokens) {
-  return Vocabulary(size, end_tokens, [&](std::int32_t id) {
-    return tokenizer.is_special(id) ? std::string_view() : tokenizer.token_bytes(id);
-  });
-}
-
 // A grammar over a model's tokens. Not to be moved: the masks name the others.
 struct GrammarMasks {
-  GrammarMasks(const GrammarSource& source, const Tokenizer& tokenizer, std::int64_t vocab_size,
-               std::span<const std::int32_t> end_tokens)
-      : automaton(source.parse()),
-        vocabulary(vocabulary_of(tokenizer, vocab_size, end_tokens)),
-        masks(automaton, vocabulary) {}
+  GrammarMasks(const GrammarSource& source, Vocabulary of_model)
+      : automaton(source.parse()), vocabulary(std::move(of_model)), masks(automaton, vocabulary) {}
   GrammarMasks(const GrammarMasks&) = delete;
   GrammarMasks& operator=(const GrammarMasks&) = delete;
 

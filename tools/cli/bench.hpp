@@ -37,7 +37,7 @@ template <class Experts>
 ExitCode run_bench(Experts experts, const BenchFlags& flags, Report& report) {
   const Manifest manifest = load_with_settings(flags.model);
   const BenchJob job{.model = flags.model.model,
-                     .cache = cache_directory(flags.model),
+                     .cache = cache_directory(flags.model.cache),
                      .adapter = flags.adapter,
                      .record = flags.write ? measured_file(manifest) : std::string(),
                      .threads = flags.model.threads,

@@ -1,4 +1,4 @@
-// `cache ls|verify|clear`: the packed weights that earlier runs kept.
+// `cache ls|verify|clear`: what earlier runs kept: packed weights, tokenizers, tables of vocabularies.
 #pragma once
 #include <sys/stat.h>
 #include <unistd.h>
@@ -8,8 +8,9 @@
 #include <thread>
 #include <vector>
 
+#include "cli/cached.hpp"
 #include "cli/common.hpp"
-#include "expert/io/weight_cache.hpp"
+#include "expert/io/cache_file.hpp"
 
 namespace cli {
 
@@ -20,7 +21,7 @@ struct CacheOptions {
 inline constexpr ErrorCode no_cache_directory{205, "there is no directory for caches"};
 
 inline CLI::App* add_cache(CLI::App& app, CacheOptions& options) {
-  CLI::App* command = app.add_subcommand("cache", "Lists, verifies or removes the packed weights that runs have kept");
+  CLI::App* command = app.add_subcommand("cache", "Lists, verifies or removes what runs have kept to save time");
   command->add_option("action", options.action, "ls, verify (checksums; damaged files are removed) or clear")
       ->required()
       ->check(CLI::IsMember({"ls", "verify", "clear"}));
@@ -44,14 +45,14 @@ inline ExitCode run_cache(const CacheOptions& options, Report& report) {
     if (::unlink(path.c_str()) != 0 && errno != ENOENT)
       throw Error(file_unwritable, {.file = path, .got = system_message(errno)});
   };
-  for (const std::string& path : cached_weight_files(directory)) {
+  for (const std::string& path : cached_files(directory)) {
     struct stat status{};
     if (::stat(path.c_str(), &status) != 0) continue;  // another process removed it
     const std::int64_t bytes = status.st_size;
     std::string state = options.action == "clear" ? "removed" : options.action == "verify" ? "whole" : "";
     if (options.action == "verify") {
       try {
-        open_cached_weights(path, pool);
+        open_cached_file(*cache_kind_of(path), path, pool);
       } catch (const Error& e) {
         damaged.push_back(e);
         state = "damaged, removed";

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "cli/answers.hpp"
+#include "cli/cached.hpp"
 #include "cli/common.hpp"
 #include "cli/grammar_source.hpp"
 #include "cli/judge.hpp"
@@ -26,7 +27,7 @@ inline constexpr ErrorCode row_without_text{409, "a row has no text to judge"};
 inline constexpr ErrorCode nothing_to_measure{421, "no row is a text of the grammar"};
 
 struct GrammarOptions {
-  std::string grammar, input, output, tokenizer;
+  std::string grammar, input, output, tokenizer, cache;
 };
 
 struct GrammarCommands {
@@ -42,6 +43,7 @@ inline GrammarCommands add_grammar(CLI::App& app, GrammarOptions& options) {
         ->add_option("--grammar", options.grammar, "a type (sql-postgres, json, ...) or a file of GBNF or JSON Schema")
         ->required();
     command->add_option("--input", options.input, "JSON lines {text}, plain or gzip")->required();
+    add_cache_option(*command, options.cache, "tables of the tokenizer");
     return command;
   };
   CLI::App* accept = add("accept", "Rows {text} -> the same rows with {accepted}");
@@ -79,10 +81,11 @@ std::int64_t for_each_text(const std::string& input, const Use& use) {
 
 // A grammar over the tokens of a tokenizer, and an end token of our own, behind the last.
 struct TokenizedGrammar {
-  TokenizedGrammar(const GrammarSource& source, const std::string& tokenizer_file)
-      : tokenizer(Tokenizer::load(tokenizer_file)),
+  TokenizedGrammar(const GrammarSource& source, const std::string& tokenizer_file, const std::string& cache,
+                   const Report& report)
+      : tokenizer(load_tokenizer(tokenizer_file, cache, report)),
         end(static_cast<std::int32_t>(tokenizer.size())),
-        masks(source, tokenizer, tokenizer.size() + 1, std::span(&end, 1)) {}
+        masks(source, load_vocabulary(texts(), cache, report)) {}
 
   // The mask allows every token, and the end after them.
   bool allows(std::span<const std::int32_t> ids) {
@@ -95,6 +98,8 @@ struct TokenizedGrammar {
     return allowed(end);
   }
 
+  VocabularyTexts texts() const { return texts_of(tokenizer, tokenizer.size() + 1, std::span(&end, 1)); }
+
   Tokenizer tokenizer;
   std::int32_t end;
   GrammarMasks masks;
@@ -104,7 +109,8 @@ inline ExitCode run_grammar_accept(const GrammarOptions& options, Report& report
   const GrammarSource source = named_grammar(options);
   AnswerJudge judge("parser", {}, source);
   std::unique_ptr<TokenizedGrammar> tokens;
-  if (!options.tokenizer.empty()) tokens = std::make_unique<TokenizedGrammar>(source, options.tokenizer);
+  if (!options.tokenizer.empty())
+    tokens = std::make_unique<TokenizedGrammar>(source, options.tokenizer, cache_directory(options.cache), report);
   RowWriter writer(options.output);
   std::int64_t accepted = 0;
   const std::int64_t rows = for_each_text(options.input, [&](JsonRow& row, const std::string& text) {
@@ -122,7 +128,8 @@ inline ExitCode run_grammar_accept(const GrammarOptions& options, Report& report
 // Texts that the grammar does not accept are counted and left out. Throws E421 where none is left.
 inline ExitCode run_grammar_bench(const GrammarOptions& options, Report& report) {
   const GrammarSource source = named_grammar(options);
-  TokenizedGrammar grammar(source, options.tokenizer);
+  const std::string cache = cache_directory(options.cache);
+  TokenizedGrammar grammar(source, options.tokenizer, cache, report);
   std::vector<std::vector<std::int32_t>> texts;
   const std::int64_t rows = for_each_text(options.input, [&](JsonRow&, const std::string& text) {
     std::vector<std::int32_t> ids = grammar.tokenizer.encode(text, SpecialTokens::as_text);
@@ -134,9 +141,16 @@ inline ExitCode run_grammar_bench(const GrammarOptions& options, Report& report)
                                      .got = "none in " + std::to_string(rows) + " rows",
                                      .fix = "See which rows it accepts with `expert-cli grammar accept`"});
 
-  const double start = bench::now_us();
-  const Vocabulary vocabulary = vocabulary_of(grammar.tokenizer, grammar.end + 1, std::span(&grammar.end, 1));
-  const double vocabulary_us = std::round(bench::now_us() - start);
+  const auto time = [](const auto& f) {
+    const double start = bench::now_us();
+    f();
+    return Json(std::round(bench::now_us() - start));
+  };
+  const Json vocabulary_us = time([&] { Vocabulary(grammar.texts()); });
+  // Kept by now, if anything is.
+  const Json cached_us = cache.empty() ? Json() : time([&] { cached_vocabulary(grammar.texts(), cache); });
+  const Json tokenizer_us = time([&] { cached_tokenizer(options.tokenizer, cache); });
+  const Vocabulary& vocabulary = grammar.masks.vocabulary;
   bench::StartTimes begin = bench::time_first_mask(vocabulary, [&] { return source.parse(); });
   const GrammarAutomaton automaton(source.parse());
   TokenMasks masks(automaton, vocabulary);
@@ -154,6 +168,8 @@ inline ExitCode run_grammar_bench(const GrammarOptions& options, Report& report)
       .set("deterministic", automaton.is_deterministic())
       .set("max_heads", warm.heads)
       .set("vocabulary_us", vocabulary_us)
+      .set("vocabulary_cached_us", cached_us)
+      .set("tokenizer_us", tokenizer_us)
       .set("compile", begin.compile.json())
       .set("compile_and_first_mask", begin.first_mask.json())
       .set("mask_cold", cold.mask.json())

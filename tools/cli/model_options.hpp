@@ -7,10 +7,10 @@
 #include <thread>
 #include <vector>
 
+#include "cli/cached.hpp"
 #include "cli/common.hpp"
 #include "expert/data/row_fields.hpp"
 #include "expert/io/sha256.hpp"
-#include "expert/io/weight_cache.hpp"
 #include "expert/manifest.hpp"
 
 namespace cli {
@@ -34,15 +34,7 @@ inline void add_model_options(CLI::App& command, ModelOptions& options) {
   options.manifest.empty() ? manifest->required() : manifest->capture_default_str();
   add_settings_option(command, options.settings);
   command.add_option("--threads", options.threads)->capture_default_str();
-  command.add_option("--cache", options.cache,
-                     "directory that keeps quantised weights for the next run, or none; default: "
-                     "$XDG_CACHE_HOME/expert or ~/.cache/expert");
-}
-
-// Of --cache; empty: nothing is kept, as where the environment names no directory.
-inline std::string cache_directory(const ModelOptions& options) {
-  if (options.cache == "none") return {};
-  return options.cache.empty() ? default_cache_directory() : options.cache;
+  add_cache_option(command, options.cache, "quantised weights and tables of the tokenizer");
 }
 
 // Of ModelOptions, or of what else names a manifest and its settings.

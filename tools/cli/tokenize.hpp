@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <string>
 
+#include "cli/cached.hpp"
 #include "cli/common.hpp"
 #include "expert/data/jsonl.hpp"
 #include "expert/data/shapes.hpp"
@@ -12,7 +13,7 @@
 namespace cli {
 
 struct TokenizeOptions {
-  std::string tokenizer, input, output;
+  std::string tokenizer, input, output, cache;
 };
 
 inline CLI::App* add_tokenize(CLI::App& app, TokenizeOptions& options) {
@@ -20,11 +21,12 @@ inline CLI::App* add_tokenize(CLI::App& app, TokenizeOptions& options) {
   command->add_option("--tokenizer", options.tokenizer, "tokenizer.json")->required();
   command->add_option("--input", options.input, "JSON lines, plain or gzip")->required();
   command->add_option("--output", options.output, "JSON lines")->required();
+  add_cache_option(*command, options.cache, "what was read of tokenizers");
   return command;
 }
 
 inline ExitCode run_tokenize(const TokenizeOptions& options, Report& report) {
-  const Tokenizer tokenizer = Tokenizer::load(options.tokenizer);
+  const Tokenizer tokenizer = load_tokenizer(options.tokenizer, cache_directory(options.cache), report);
   const auto source = open_plain_or_gzip(options.input);
   JsonlReader reader(*source, options.input);
   RowWriter writer(options.output);

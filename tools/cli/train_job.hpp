@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "cli/cached.hpp"
 #include "cli/jobs.hpp"
 #include "cli/leaks.hpp"
 #include "cli/progress.hpp"
@@ -176,7 +177,7 @@ ExitCode train_expert(const TrainJob& job, Report& report) {
   CpuDevice device(job.threads, isa_of_run(checkpoint));
   const Weights<E> weights = load_base<E>(job, device, report);
   const std::string tokenizer_file = (fs::path(job.model) / "tokenizer.json").string();
-  const Tokenizer tokenizer = Tokenizer::load(tokenizer_file);
+  const Tokenizer tokenizer = load_tokenizer(tokenizer_file, job.cache, report);
   check_vocabulary(tokenizer, E::model::vocab_size, tokenizer_file);
   const std::vector<std::int32_t> ends = end_tokens(job.model, weights.config());
   const std::optional<std::int32_t> end = ends.empty() ? std::nullopt : std::optional(ends.front());

@@ -148,7 +148,7 @@ inline TrainJob make_train_job(const TrainOptions& options, const Manifest& mani
   const DatasetValues dataset = dataset_values(manifest);
   TrainJob job;
   job.model = options.model.model;
-  job.cache = cache_directory(options.model);
+  job.cache = cache_directory(options.model.cache);
   job.data = training_rows(options, manifest, report);
   job.test = test_rows(manifest, report);
   job.out = options.out;

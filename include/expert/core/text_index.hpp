@@ -47,6 +47,29 @@ class TextIndex {
     return true;
   }
 
+  // To and from an image (core/image.hpp).
+  template <class Writer>
+  void save(Writer& out) const {
+    out.add(slots_);
+    out.add(std::string_view(pool_));
+  }
+  // False where that cannot be an index of numbers below `numbers`.
+  template <class Reader>
+  bool load(Reader& in, std::int64_t numbers) {
+    slots_ = in.template copy<Slot>();
+    pool_ = in.text();
+    size_ = 0;
+    bool wrong = false;  // without branches: which slots are in use is not to be foreseen
+    for (const Slot& slot : slots_) {
+      const bool used = slot.number >= 0;
+      const int outside =
+          int{slot.number >= numbers} | int{slot.begin > pool_.size()} | int{slot.size > pool_.size() - slot.begin};
+      wrong |= used & (outside != 0);
+      size_ += used;
+    }
+    return !wrong && slots_.size() >= 2 && std::has_single_bit(slots_.size()) && size_ < slots_.size();
+  }
+
  private:
   struct Slot {
     std::size_t begin = 0;

@@ -49,6 +49,9 @@ class GrammarAnalysis {
   bool nullable(std::int32_t rule) const { return nullable_[index(rule)]; }
   // Written out where it is mentioned; such a rule has no automaton.
   bool inlined(std::int32_t rule) const { return inlined_[index(rule)]; }
+  // Of not many states of its own and not on a cycle: it may be written out once for all mentions that end a rule.
+  bool is_small(std::int32_t rule) const { return small_[index(rule)]; }
+  std::int64_t weight(std::int32_t rule) const { return weight_[index(rule)]; }  // its states, about
   // A rule that begins with another one has the smaller rank.
   std::int32_t rank(std::int32_t rule) const { return rank_[index(rule)]; }
 
@@ -209,6 +212,7 @@ class GrammarAnalysis {
   // alike is decided by one automaton.
   void choose_inlined() {
     inlined_.assign(syntax_.rules.size(), false);
+    small_ = inlined_;
     weight_.assign(syntax_.rules.size(), 0);
     std::vector<bool> open(inlined_.size()), done(inlined_.size()), cut(inlined_.size());
     std::vector<std::int64_t> depth(inlined_.size());
@@ -230,6 +234,7 @@ class GrammarAnalysis {
         if (inlined_[index(callee)]) depth[i] = std::max(depth[i], depth[index(callee)] + 1);
       weight_[i] = weight_of(rule_at(rule).node);
       inlined_[i] = !cut[i] && depth[i] < max_inline_depth && weight_[i] * (mentions_[i] - 1) <= max_repeated_states;
+      small_[i] = !cut[i] && weight_[i] <= max_repeated_states;
       open[i] = false;
       done[i] = true;
       path.pop_back();
@@ -262,7 +267,7 @@ class GrammarAnalysis {
   std::vector<std::int32_t> reachable_, rank_;
   std::vector<std::vector<std::int32_t>> users_, callees_;
   std::vector<std::int64_t> mentions_, weight_;
-  std::vector<bool> nullable_, inlined_;
+  std::vector<bool> nullable_, inlined_, small_;
 };
 
 }  // namespace detail

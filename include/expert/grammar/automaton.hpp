@@ -40,6 +40,10 @@ struct ByteSet {
   friend bool operator==(const ByteSet&, const ByteSet&) = default;
 };
 
+namespace detail {
+struct DeterministicStates;
+}
+
 // Immutable once made; safe to read from many threads.
 class GrammarAutomaton {
  public:
@@ -52,7 +56,7 @@ class GrammarAutomaton {
     bool tail;           // nothing follows `back` in its rule: it need not be kept on the stack
   };
   // What a state does on a byte. `several`: more than one of the others is possible.
-  enum class Step : std::uint8_t { fail, shift, call, reduce, several };
+  enum class Step : std::uint8_t { fail, shift, reduce, several, call };
   struct Action {
     Step step = Step::fail;
     std::int32_t value = 0;  // the next state of shift, the index into calls() of call
@@ -76,10 +80,18 @@ class GrammarAutomaton {
   std::int32_t next(std::int32_t state, std::uint8_t byte) const {
     return next_[index(state) * classes_ + class_of_[byte]];
   }
-  // Equal for bytes that no state tells apart.
+  // Equal for bytes that no state tells apart, which are neighbours; from 0 on.
   std::uint8_t class_of(std::uint8_t byte) const { return class_of_[byte]; }
-  const Action& action(std::int32_t state, std::uint8_t byte) const {
-    return actions_[index(state) * classes_ + class_of_[byte]];
+  // next() of each class.
+  std::span<const std::int32_t> row(std::int32_t state) const {
+    return std::span(next_).subspan(index(state) * classes_, classes_);
+  }
+  Action action(std::int32_t state, std::uint8_t byte) const {
+    const std::size_t i = index(state) * classes_ + class_of_[byte];
+    const auto step = static_cast<Step>(steps_[i]);
+    if (step == Step::shift) return {step, next_[i]};
+    if (step < Step::call) return {step, 0};
+    return {Step::call, static_cast<std::int32_t>(call_begin_[index(state)] + steps_[i] - first_call)};
   }
   std::pair<const Call*, const Call*> calls(std::int32_t state) const {
     return {calls_.data() + call_begin_[index(state)], calls_.data() + call_begin_[index(state) + 1]};
@@ -94,11 +106,16 @@ class GrammarAutomaton {
   bool is_deterministic() const { return deterministic_; }
 
  private:
+  static constexpr auto several = static_cast<std::size_t>(Step::several);
+  static constexpr auto first_call = static_cast<std::size_t>(Step::call);
   static std::size_t index(std::int32_t i) { return static_cast<std::size_t>(i); }
 
   // States, calls, and the actions on what leads on within a rule. Returns the classes of these bytes for each state.
   inline std::vector<ByteSet> build(const GrammarSyntax& syntax, const detail::GrammarAnalysis& analysis,
                                     const Limits& limits);
+  inline bool make_states(const GrammarSyntax& syntax, const detail::GrammarAnalysis& analysis, const Limits& limits,
+                          std::int64_t max_shared, detail::DeterministicStates& states,
+                          std::vector<std::int32_t>& number);
   inline void find_classes(const detail::Nfa& nfa);
 
   // Here and in add_actions the sets are of classes: there are fewer of them than bytes. begins (states): the classes
@@ -139,18 +156,19 @@ class GrammarAutomaton {
   void add_actions() {
     deterministic_ = true;
     for (std::int32_t state = 0; state < states(); ++state) {
-      Action* row = actions_.data() + index(state) * classes_;
-      for (std::size_t i = call_begin_[index(state)]; i < call_begin_[index(state) + 1]; ++i)
-        add_action(row, first(calls_[i].rule), {Step::call, static_cast<std::int32_t>(i)});
-      if (ends(state)) add_action(row, follow(rule_of(state)), {Step::reduce, 0});
+      std::uint8_t* row = steps_.data() + index(state) * classes_;
+      const std::size_t begin = call_begin_[index(state)];
+      for (std::size_t i = begin; i < call_begin_[index(state) + 1]; ++i)  // behind the numbers: as if it were unclear
+        add_action(row, first(calls_[i].rule), first_call + i - begin < 256 ? first_call + i - begin : several);
+      if (ends(state)) add_action(row, follow(rule_of(state)), static_cast<std::size_t>(Step::reduce));
     }
   }
-  void add_action(Action* row, const ByteSet& classes, Action action) {
+  void add_action(std::uint8_t* row, const ByteSet& classes, std::size_t step) {
     for (std::size_t w = 0; w < classes.words.size(); ++w)
       for (std::uint64_t bits = classes.words[w]; bits != 0; bits &= bits - 1) {
-        Action& here = row[64 * w + static_cast<std::size_t>(std::countr_zero(bits))];
-        const bool taken = here.step != Step::fail;
-        here = taken ? Action{Step::several, 0} : action;
+        std::uint8_t& here = row[64 * w + static_cast<std::size_t>(std::countr_zero(bits))];
+        const bool taken = here != static_cast<std::uint8_t>(Step::fail);
+        here = static_cast<std::uint8_t>(taken ? several : step);
         deterministic_ &= !taken;
       }
   }
@@ -164,11 +182,11 @@ class GrammarAutomaton {
 
   std::size_t classes_ = 0;  // bytes that no edge tells apart
   std::array<std::uint8_t, 256> class_of_{};
-  std::vector<std::uint8_t> byte_of_;    // one byte of each class
-  std::vector<std::int32_t> next_;       // (states, classes)
-  std::vector<Action> actions_;          // (states, classes)
-  std::vector<std::int32_t> rule_of_;    // (states)
-  std::vector<std::uint8_t> ends_;       // (states)
+  std::vector<std::uint8_t> byte_of_;  // one byte of each class
+  std::vector<std::int32_t> next_;     // (states, classes)
+  std::vector<std::uint8_t> steps_;    // (states, classes): a Step, or first_call and a number among the state's calls
+  std::vector<std::int32_t> rule_of_;  // (states)
+  std::vector<std::uint8_t> ends_;     // (states)
   std::vector<std::size_t> call_begin_;  // (states + 1)
   std::vector<Call> calls_;
   std::vector<std::int32_t> start_, rank_;  // (rules)
@@ -178,26 +196,28 @@ class GrammarAutomaton {
 
 namespace detail {
 
+// Those of the states one behind the other.
+struct DeterministicStates {
+  using Bytes = std::pair<ByteRange, std::int32_t>;
+  using Calls = std::pair<std::int32_t, std::int32_t>;
+  std::vector<Bytes> bytes = {};  // of a state ascending, disjoint
+  std::vector<Calls> calls = {};
+  std::vector<std::size_t> bytes_begin{0}, calls_begin{0};  // (expanded states + 1)
+  std::vector<std::uint8_t> ends = {};                      // (states)
+
+  std::size_t size() const { return ends.size(); }
+  std::span<const Bytes> bytes_of(std::size_t s) const {
+    return std::span(bytes).subspan(bytes_begin[s], bytes_begin[s + 1] - bytes_begin[s]);
+  }
+  std::span<const Calls> calls_of(std::size_t s) const {
+    return std::span(calls).subspan(calls_begin[s], calls_begin[s + 1] - calls_begin[s]);
+  }
+};
+
 // One rule's states are sets of the Nfa's; equal sets are one state.
 class Determinizer {
  public:
-  using Bytes = std::pair<ByteRange, std::int32_t>;
-  using Calls = std::pair<std::int32_t, std::int32_t>;
-  // Those of the states one behind the other.
-  struct States {
-    std::vector<Bytes> bytes = {};  // of a state ascending, disjoint
-    std::vector<Calls> calls = {};
-    std::vector<std::size_t> bytes_begin{0}, calls_begin{0};  // (expanded states + 1)
-    std::vector<std::uint8_t> ends = {};                      // (states)
-
-    std::size_t size() const { return ends.size(); }
-    std::span<const Bytes> bytes_of(std::size_t s) const {
-      return std::span(bytes).subspan(bytes_begin[s], bytes_begin[s + 1] - bytes_begin[s]);
-    }
-    std::span<const Calls> calls_of(std::size_t s) const {
-      return std::span(calls).subspan(calls_begin[s], calls_begin[s + 1] - calls_begin[s]);
-    }
-  };
+  using States = DeterministicStates;
 
   Determinizer(const Nfa& nfa, States& states, std::int64_t max_states, std::int64_t max_work)
       : nfa_(nfa),
@@ -339,43 +359,21 @@ class Determinizer {
 
 inline std::vector<ByteSet> GrammarAutomaton::build(const GrammarSyntax& syntax,
                                                     const detail::GrammarAnalysis& analysis, const Limits& limits) {
-  detail::NfaBuilder builder(syntax, analysis, limits);
-  std::vector<std::int32_t> number(syntax.rules.size(), -1);  // of a rule among those that are called
-  std::vector<detail::NfaBuilder::Ends> ends;
-  std::vector<std::int32_t> called;
-  for (const std::int32_t rule : analysis.reachable()) {
-    if (analysis.inlined(rule)) continue;
-    number[index(rule)] = static_cast<std::int32_t>(ends.size());
-    ends.push_back(builder.build_rule(rule));
-    rank_.push_back(analysis.rank(rule));
-    called.push_back(rule);
-  }
-  find_classes(builder.nfa());
-  constexpr std::int64_t max_table = std::int64_t{1} << 24, work_per_state = 200;
-  const std::int64_t max_states = std::min(limits.grammar_states, max_table / static_cast<std::int64_t>(classes_));
-  detail::Determinizer::States states;
-  detail::Determinizer determinizer(builder.nfa(), states, max_states, limits.grammar_states * work_per_state);
-  for (std::size_t r = 0; r < ends.size(); ++r) {
-    start_.push_back(static_cast<std::int32_t>(states.size()));
-    if (!determinizer.run(ends[r]))
-      throw Error(grammar_too_large,
-                  {.file = syntax.file,
-                   .where = detail::place_of(syntax.rules[index(called[r])]),
-                   .expected = joined({"at most ", max_states, " states of deterministic automata (grammar_states)"}),
-                   .got = "more",
-                   .fix = "Use smaller repetitions; let alternatives differ near their beginning"});
-    rule_of_.resize(states.size(), static_cast<std::int32_t>(r));
-  }
+  detail::DeterministicStates states;
+  std::vector<std::int32_t> number;  // of a rule among those that are called
+  // A rule that is written out may need many more states than one that is called: then none is.
+  if (!make_states(syntax, analysis, limits, detail::NfaBuilder::share, states, number))
+    make_states(syntax, analysis, limits, 0, states, number);
   detail::IntIndex places;
   std::vector<ByteSet> own(states.size());
   next_.assign(states.size() * classes_, dead);
-  actions_.resize(next_.size());
+  steps_.resize(next_.size());
   for (std::size_t s = 0; s < states.size(); ++s) {
     for (const auto& [bytes, target] : states.bytes_of(s))
       for (unsigned c = class_of_[bytes.low]; c <= class_of_[bytes.high]; ++c) {
         own[s].add(static_cast<std::uint8_t>(c));
         next_[s * classes_ + c] = target;
-        actions_[s * classes_ + c] = {Step::shift, target};
+        steps_[s * classes_ + c] = static_cast<std::uint8_t>(Step::shift);
       }
     call_begin_.push_back(calls_.size());
     for (const auto& [rule, back] : states.calls_of(s)) {
@@ -391,12 +389,58 @@ inline std::vector<ByteSet> GrammarAutomaton::build(const GrammarSyntax& syntax,
   return own;
 }
 
+// False where rules were shared and it takes too many states. Throws E322 where none is shared.
+inline bool GrammarAutomaton::make_states(const GrammarSyntax& syntax, const detail::GrammarAnalysis& analysis,
+                                          const Limits& limits, std::int64_t max_shared,
+                                          detail::DeterministicStates& states, std::vector<std::int32_t>& number) {
+  detail::NfaBuilder builder(syntax, analysis, limits, max_shared);
+  std::vector<detail::NfaBuilder::Ends> ends;
+  std::vector<std::int32_t> called{syntax.root};
+  number.assign(syntax.rules.size(), -1);
+  number[index(syntax.root)] = 0;
+  rank_.clear();
+  start_.clear();
+  rule_of_.clear();
+  states = {};
+  for (std::size_t i = 0, seen = 0; i < called.size(); ++i) {
+    ends.push_back(builder.build_rule(called[i]));
+    rank_.push_back(analysis.rank(called[i]));
+    for (; seen < builder.nfa().edges.size(); ++seen) {
+      const detail::Nfa::Edge& edge = builder.nfa().edges[seen];
+      if (edge.label != detail::Nfa::Label::call || number[index(edge.rule)] >= 0) continue;
+      number[index(edge.rule)] = static_cast<std::int32_t>(called.size());
+      called.push_back(edge.rule);
+    }
+  }
+  find_classes(builder.nfa());
+  constexpr std::int64_t max_table = std::int64_t{1} << 24, work_per_state = 200;
+  const bool shared = builder.shared();
+  const std::int64_t most = std::min(limits.grammar_states, max_table / static_cast<std::int64_t>(classes_));
+  const std::int64_t max_states = shared ? most / 8 : most;
+  detail::Determinizer determinizer(builder.nfa(), states, max_states, max_states * work_per_state);
+  for (std::size_t r = 0; r < ends.size(); ++r) {
+    start_.push_back(static_cast<std::int32_t>(states.size()));
+    if (!determinizer.run(ends[r])) {
+      if (shared) return false;
+      throw Error(grammar_too_large,
+                  {.file = syntax.file,
+                   .where = detail::place_of(syntax.rules[index(called[r])]),
+                   .expected = joined({"at most ", max_states, " states of deterministic automata (grammar_states)"}),
+                   .got = "more",
+                   .fix = "Use smaller repetitions; let alternatives differ near their beginning"});
+    }
+    rule_of_.resize(states.size(), static_cast<std::int32_t>(r));
+  }
+  return true;
+}
+
 // Classes are ranges of bytes: between two neighbouring borders no edge begins or ends.
 inline void GrammarAutomaton::find_classes(const detail::Nfa& nfa) {
   std::array<bool, 257> border{};
   border[0] = true;
   for (const detail::Nfa::Edge& edge : nfa.edges)
     if (edge.label == detail::Nfa::Label::bytes) border[edge.bytes.low] = border[edge.bytes.high + 1u] = true;
+  byte_of_.clear();
   for (unsigned byte = 0; byte < 256; ++byte) {
     if (border[byte]) byte_of_.push_back(static_cast<std::uint8_t>(byte));
     class_of_[byte] = static_cast<std::uint8_t>(byte_of_.size() - 1);

@@ -12,6 +12,7 @@
 #include "expert/core/join.hpp"
 #include "expert/core/limits.hpp"
 #include "expert/grammar/analysis.hpp"
+#include "expert/grammar/int_index.hpp"
 #include "expert/grammar/syntax.hpp"
 
 namespace expert {
@@ -91,8 +92,11 @@ struct Nfa {
 
 class NfaBuilder {
  public:
-  NfaBuilder(const GrammarSyntax& syntax, const GrammarAnalysis& analysis, const Limits& limits)
-      : syntax_(syntax), analysis_(analysis), limits_(limits) {}
+  static constexpr std::int64_t share = 16384;  // states of copies that serve several mentions, about
+
+  NfaBuilder(const GrammarSyntax& syntax, const GrammarAnalysis& analysis, const Limits& limits,
+             std::int64_t max_shared)
+      : syntax_(syntax), analysis_(analysis), limits_(limits), max_shared_(max_shared) {}
 
   struct Ends {
     std::int32_t start, accept;
@@ -100,16 +104,24 @@ class NfaBuilder {
   // Throws E322.
   Ends build_rule(std::int32_t rule) {
     rule_ = rule;
-    const std::int32_t start = nfa_.add_state();
-    return {start, build(syntax_.rules[static_cast<std::size_t>(rule)].node, start)};
+    accept_ = nfa_.add_state();
+    shared_.clear();
+    pending_.assign(1, {rule, nfa_.add_state()});
+    for (std::size_t i = 0; i < pending_.size(); ++i) {
+      const Begin begin = pending_[i];
+      nfa_.add_free(build(syntax_.rules[static_cast<std::size_t>(begin.rule)].node, begin.state, true), accept_);
+    }
+    return {pending_[0].state, accept_};
   }
   const Nfa& nfa() const { return nfa_; }
+  bool shared() const { return has_shared_; }  // some mentions are no calls though their rule is not inlined
 
  private:
   using Kind = GrammarNode::Kind;
 
-  // States from `from` on that accept the node; returns the one in which it is complete.
-  std::int32_t build(std::int32_t at, std::int32_t from) {
+  // States from `from` on that accept the node; returns the one in which it is complete. `last`: so is then the rule
+  // that is being built.
+  std::int32_t build(std::int32_t at, std::int32_t from, bool last) {
     const GrammarNode& node = syntax_.at(at);
     require_room();
     switch (node.kind) {
@@ -122,14 +134,14 @@ class NfaBuilder {
       case Kind::chars:
         return build_chars(node, from);
       case Kind::rule:
-        return build_mention(node.rule, from);
+        return build_mention(node.rule, from, last);
       case Kind::sequence:
-        for (const std::int32_t item : node.items) from = build(item, from);
+        for (const std::int32_t& item : node.items) from = build(item, from, last && &item == &node.items.back());
         return from;
       case Kind::choice:
-        return build_choice(node, from);
+        return build_choice(node, from, last);
       case Kind::repeat:
-        return build_repeat(node, from);
+        return build_repeat(node, from, last);
     }
     return from;
   }
@@ -161,32 +173,51 @@ class NfaBuilder {
     return to;
   }
 
-  std::int32_t build_mention(std::int32_t rule, std::int32_t from) {
-    if (analysis_.inlined(rule)) return build(syntax_.rules[static_cast<std::size_t>(rule)].node, from);
+  std::int32_t build_mention(std::int32_t rule, std::int32_t from, bool last) {
+    if (analysis_.inlined(rule)) return build(syntax_.rules[static_cast<std::size_t>(rule)].node, from, last);
     const std::int32_t to = nfa_.add_state();
+    if (last && analysis_.is_small(rule)) {
+      if (const std::int32_t begin = shared_begin(rule); begin >= 0) {
+        nfa_.add_free(from, begin);
+        return to;  // nothing leads there: what is shared leads to accept_
+      }
+    }
     nfa_.add_edge(from, Nfa::Label::call, {}, rule, to);
     if (analysis_.nullable(rule)) nfa_.add_free(from, to);  // so a call always reads something
     return to;
   }
 
-  std::int32_t build_choice(const GrammarNode& node, std::int32_t from) {
+  // Where the one copy of a rule begins that serves all mentions at the end of the rule that is being built: so a word
+  // whose end is mentioned behind each of its letters is an automaton without calls. -1 where there is no room.
+  std::int32_t shared_begin(std::int32_t rule) {
+    const std::uint64_t key = IntIndex::key(rule, 0);
+    if (const std::int32_t known = shared_.find(key); known >= 0) return known;
+    if (max_shared_ < analysis_.weight(rule)) return -1;
+    has_shared_ = true;
+    max_shared_ -= analysis_.weight(rule);
+    pending_.push_back({rule, nfa_.add_state()});
+    shared_.insert(key, pending_.back().state);
+    return pending_.back().state;
+  }
+
+  std::int32_t build_choice(const GrammarNode& node, std::int32_t from, bool last) {
     const std::int32_t to = nfa_.add_state();
     for (const std::int32_t item : node.items) {
       const std::int32_t begin = nfa_.add_state();  // of its own: a loop in the item must not lead to other items
       nfa_.add_free(from, begin);
-      nfa_.add_free(build(item, begin), to);
+      nfa_.add_free(build(item, begin, last), to);
     }
     return to;
   }
 
-  std::int32_t build_repeat(const GrammarNode& node, std::int32_t from) {
-    for (std::int64_t i = 0; i < node.min; ++i) from = build(node.items[0], from);
+  std::int32_t build_repeat(const GrammarNode& node, std::int32_t from, bool last) {
+    for (std::int64_t i = 0; i < node.min; ++i) from = build(node.items[0], from, last && i + 1 == node.max);
     if (node.max == 0) return from;
     const std::int32_t to = nfa_.add_state();
     if (node.max == GrammarNode::unbounded) {
       const std::int32_t loop = nfa_.add_state();
       nfa_.add_free(from, loop);
-      nfa_.add_free(build(node.items[0], loop), loop);
+      nfa_.add_free(build(node.items[0], loop, false), loop);
       nfa_.add_free(loop, to);
       return to;
     }
@@ -194,7 +225,7 @@ class NfaBuilder {
       nfa_.add_free(from, to);
       const std::int32_t begin = nfa_.add_state();
       nfa_.add_free(from, begin);
-      from = build(node.items[0], begin);
+      from = build(node.items[0], begin, last && i + 1 == node.max);
     }
     nfa_.add_free(from, to);
     return to;
@@ -213,7 +244,14 @@ class NfaBuilder {
   const GrammarSyntax& syntax_;
   const GrammarAnalysis& analysis_;
   const Limits& limits_;
-  std::int32_t rule_ = 0;
+  std::int32_t rule_ = 0, accept_ = 0;
+  struct Begin {
+    std::int32_t rule, state;
+  };
+  std::vector<Begin> pending_;  // the rule that is being built, then those it shares
+  IntIndex shared_;
+  std::int64_t max_shared_;
+  bool has_shared_ = false;
   Nfa nfa_;
 };
 

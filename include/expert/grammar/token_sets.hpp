@@ -9,6 +9,7 @@
 #pragma once
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cstdint>
 #include <deque>
 #include <span>
@@ -162,16 +163,19 @@ class TokenSets {
   // Of the bytes that the automaton does not tell apart and that are of one kind the first, and of those that continue
   // a character in the same way.
   void find_representatives() {
+    class_kinds_.resize(automaton_.class_of(255) + 1u);
+    for (unsigned byte = 0; byte < 256; ++byte)
+      class_kinds_[automaton_.class_of(static_cast<std::uint8_t>(byte))] |= kind_of(byte);
     std::vector<std::uint64_t> seen;
     const auto is_first = [&](std::uint64_t key) {
       const bool is = std::find(seen.begin(), seen.end(), key) == seen.end();
       if (is) seen.push_back(key);
       return is;
     };
-    for (unsigned byte = 0; byte < 256; ++byte)
+    for (unsigned byte = 0; byte < 0x80; ++byte)
       if (is_first(IntIndex::key(automaton_.class_of(static_cast<std::uint8_t>(byte)),
                                  static_cast<std::int32_t>(kind_of(byte)))))
-        (byte < 0x80 ? ascii_ : beyond_).push_back(static_cast<std::uint8_t>(byte));
+        ascii_.push_back(static_cast<std::uint8_t>(byte));
     for (std::size_t utf8 = 0; utf8 < continue_.size(); ++utf8) {
       seen.clear();
       for (unsigned byte = 0x80; byte < 256; ++byte) {
@@ -189,13 +193,15 @@ class TokenSets {
     return profile;
   }
   void fill(Profile& profile, std::int32_t state) const {
-    CharacterKinds loops = 0, others = 0, leaves = 0;  // kinds with a byte that leads back, that does not, that goes on
-    for (const auto* bytes : {&ascii_, &beyond_})
-      for (const std::uint8_t byte : *bytes) {
-        const std::int32_t to = automaton_.next(state, byte);
-        if (byte < 0x80) (to == state ? loops : others) |= ascii_kinds[byte];
-        if (to != state && to != GrammarAutomaton::dead) leaves |= kind_of(byte);
-      }
+    const auto row = automaton_.row(state);
+    const std::uint64_t way = with_mask_kernels(isa_, [&](auto kernels) {
+      return decltype(kernels)::leaving(row.data(), class_kinds_.data(), row.size(), state);
+    });
+    const auto leaves = static_cast<CharacterKinds>(way);  // kinds with a byte that goes on,
+    CharacterKinds loops = 0, others = 0;                  // that leads back, that does not
+    if (way >> 32 != 0)
+      for (const std::uint8_t byte : ascii_)
+        (automaton_.next(state, byte) == state ? loops : others) |= ascii_kinds[byte];
     profile.loop = loops & ~others;
     const auto [begin, end] = automaton_.calls(state);
     for (const auto* call = begin; call != end; ++call)
@@ -308,22 +314,29 @@ class TokenSets {
     if (is_home(state)) return true;
     constexpr std::size_t max_between = 512;
     std::vector<std::int32_t> between{state};
-    IntIndex seen;
-    seen.insert(IntIndex::key(state, 0), 0);
+    seen_.resize(profiles_.size());
+    ++serial_;
+    seen_[static_cast<std::size_t>(state)] = serial_;
     CharacterKinds exit = profile(home).exit;
     for (std::size_t i = 0; i < between.size(); ++i) {
       const Profile& here = profile(between[i]);
       exit |= here.stack | (here.next & ~loop);
       if ((loop & beyond_ascii) && !every_character_leads(home, between[i], Utf8::border)) return false;
-      for (const std::uint8_t byte : ascii_) {
-        if (!(loop & ascii_kinds[byte])) continue;
-        const std::int32_t to = automaton_.next(between[i], byte);
-        if (to == GrammarAutomaton::dead || between.size() > max_between) return false;
-        if (is_home(to) && to != home)
-          exit |= profile(to).rest_exit;
-        else if (to != home && seen.insert(IntIndex::key(to, 0), 0))
-          between.push_back(to);
-      }
+      const auto row = automaton_.row(between[i]);
+      std::array<std::uint64_t, 4> others{};  // classes of the loop's ASCII bytes that do not lead home at once
+      with_mask_kernels(isa_, [&](auto kernels) {
+        decltype(kernels)::elsewhere(others.data(), row.data(), class_kinds_.data(), row.size(), home,
+                                     loop & ~(beyond_ascii | ill_formed));
+      });
+      for (std::size_t w = 0; w < others.size(); ++w)
+        for (std::uint64_t bits = others[w]; bits != 0; bits &= bits - 1) {
+          const std::int32_t to = row[64 * w + static_cast<std::size_t>(std::countr_zero(bits))];
+          if (to == GrammarAutomaton::dead || between.size() > max_between) return false;
+          if (is_home(to))
+            exit |= profile(to).rest_exit;
+          else if (std::exchange(seen_[static_cast<std::size_t>(to)], serial_) != serial_)
+            between.push_back(to);
+        }
     }
     for (const std::int32_t s : between) {
       Profile& p = profiles_[static_cast<std::size_t>(s)];
@@ -391,9 +404,10 @@ class TokenSets {
   }
   // Equal results are kept once: the states of a long repetition accept the same tokens until its end is near.
   static std::uint64_t content_of(const Result& result) {
-    std::uint64_t content = static_cast<std::uint64_t>(result.ends);
-    for (std::size_t i = 0; i < result.words.size(); ++i) content += mix_bits(result.words[i] + i);  // none waits
-    for (const std::int32_t id : result.ids) content = mix_bits(content ^ static_cast<std::uint64_t>(id));
+    auto content = static_cast<std::uint64_t>(result.ends);
+    std::uint64_t factor = 0x9e3779b97f4a7c15u;  // fast rather than good, none waits: equal ones are compared
+    for (const std::uint64_t word : result.words) content += word * (factor += 2);
+    for (const std::int32_t id : result.ids) content += static_cast<std::uint64_t>(id) * (factor += 2);
     return content;
   }
   void join(std::vector<std::uint64_t>& out, const std::uint64_t* in) const {
@@ -485,8 +499,12 @@ class TokenSets {
   void visit_open(Work& work, std::int32_t w, std::int32_t to) {
     const Vocabulary::Node& child = vocabulary_.node(w);
     const Profile& there = profile(to);
-    // Where only the loop goes on, all tokens below do.
-    const bool all = child.byte < 0x80 && (child.below & (~there.loop | there.exit)) == 0;
+    // Where only the loop goes on, all tokens below do; or where what is below is such a text as the profile describes.
+    bool all = child.byte < 0x80 && (child.below & (~there.loop | there.exit)) == 0;
+    if (!all && child.byte < 0x80 && child.tokens_end > child.own_end + 1 && (child.below & ~there.next) == 0) {
+      const Profile& here = with_rest(to);
+      all = here.run == unlimited && here.first == here.rest && (child.below & (~here.rest | here.rest_exit)) == 0;
+    }
     add_tokens(work, child.tokens_begin, all ? child.tokens_end : child.own_end);
     if (!all) arrive(work, w, to, {});
   }
@@ -524,7 +542,10 @@ class TokenSets {
   Isa isa_;
   std::vector<Profile> profiles_;                           // (states)
   std::vector<CharacterKinds> first_kinds_, follow_kinds_;  // (rules)
-  std::vector<std::uint8_t> ascii_, beyond_;                // find_representatives()
+  std::vector<std::uint32_t> seen_;                         // (states) the serial_ at which leads_home() saw each last
+  std::uint32_t serial_ = 0;
+  std::vector<CharacterKinds> class_kinds_;  // (classes) of all their bytes
+  std::vector<std::uint8_t> ascii_;          // find_representatives()
   std::array<std::vector<std::pair<std::uint8_t, Utf8>>, static_cast<std::size_t>(Utf8::bad)> continue_;
   std::deque<TextMask> text_masks_;  // a mask stays where it is
   IntIndex by_node_, by_list_, by_content_;

@@ -5,6 +5,8 @@
 #include <array>
 #include <bit>
 #include <cstdint>
+#include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -12,6 +14,7 @@
 #include <vector>
 
 #include "expert/core/error.hpp"
+#include "expert/core/image.hpp"
 #include "expert/core/join.hpp"
 
 namespace expert {
@@ -80,10 +83,60 @@ constexpr Utf8 utf8_step(Utf8 state, std::uint8_t byte) {
 
 }  // namespace detail
 
+// The bytes of every token and which tokens end a text.
+struct VocabularyTexts {
+  static constexpr std::size_t max_token_bytes = 1024, max_bytes = std::size_t{1} << 26;
+  static constexpr std::int64_t max_size = std::int64_t{1} << 24;
+
+  VocabularyTexts() = default;
+  // As for Vocabulary. Throws E333.
+  template <class BytesOf>
+  VocabularyTexts(std::int64_t size, std::span<const std::int32_t> ends, BytesOf&& bytes_of)
+      : end_tokens(ends.begin(), ends.end()) {
+    if (size < 1 || size > max_size) fail(joined({"1 to ", max_size, " tokens"}), joined({size}));
+    begin.reserve(static_cast<std::size_t>(size) + 1);
+    bytes.reserve(8 * static_cast<std::size_t>(size));
+    for (std::int32_t id = 0; id < size; ++id) {
+      begin.push_back(static_cast<std::uint32_t>(bytes.size()));
+      if (!is_end(id)) append(id, bytes_of(id));
+    }
+    begin.push_back(static_cast<std::uint32_t>(bytes.size()));
+    for (const std::int32_t id : end_tokens)
+      if (id < 0 || id >= size) fail(joined({"end tokens below ", size}), joined({id}));
+    bytes.insert(bytes.end(), 8, '\0');
+  }
+
+  std::int64_t size() const { return static_cast<std::int64_t>(begin.size()) - 1; }
+  bool is_end(std::int32_t id) const { return std::find(end_tokens.begin(), end_tokens.end(), id) != end_tokens.end(); }
+  std::string_view of(std::int32_t id) const {
+    if (id < 0 || id >= size()) return {};
+    const auto i = static_cast<std::size_t>(id);
+    return {bytes.data() + begin[i], begin[i + 1] - begin[i]};
+  }
+
+  std::vector<std::int32_t> end_tokens = {};
+  std::vector<char> bytes = {};           // one behind the other, and eight more that are zero
+  std::vector<std::uint32_t> begin = {};  // (size + 1)
+
+ private:
+  [[noreturn]] static void fail(std::string expected, std::string got) {
+    throw Error(vocabulary_invalid,
+                {.file = {}, .where = {}, .expected = std::move(expected), .got = std::move(got), .fix = {}});
+  }
+  void append(std::int32_t id, std::string_view text) {
+    if (text.size() > max_token_bytes)
+      fail(joined({"tokens of at most ", max_token_bytes, " bytes"}), joined({"token ", id, " with ", text.size()}));
+    if (bytes.size() + text.size() > max_bytes)
+      fail(joined({"tokens of at most ", max_bytes, " bytes in all"}), "more");
+    bytes.insert(bytes.end(), text.begin(), text.end());
+  }
+};
+
 // Immutable once made; safe to read from many threads.
 class Vocabulary {
  public:
-  static constexpr std::size_t max_token_bytes = 1024, max_bytes = std::size_t{1} << 26;
+  static constexpr std::size_t max_token_bytes = VocabularyTexts::max_token_bytes,
+                               max_bytes = VocabularyTexts::max_bytes;
   static constexpr std::int32_t root = 0;
 
   // Children of a node lie side by side, ordered by byte; the tokens below a node are one range of tokens().
@@ -101,33 +154,42 @@ class Vocabulary {
   // text. Throws E333.
   template <class BytesOf>
   Vocabulary(std::int64_t size, std::span<const std::int32_t> end_tokens, BytesOf&& bytes_of)
-      : size_(size), end_tokens_(end_tokens.begin(), end_tokens.end()) {
-    if (size < 1 || size > max_size) fail(joined({"1 to ", max_size, " tokens"}), joined({size}));
-    begin_.reserve(static_cast<std::size_t>(size) + 1);
-    bytes_.reserve(8 * static_cast<std::size_t>(size));
-    for (std::int32_t id = 0; id < size; ++id) {
-      begin_.push_back(bytes_.size());
-      if (!is_end(id)) append_bytes(id, bytes_of(id));
-    }
-    begin_.push_back(bytes_.size());
-    for (const std::int32_t id : end_tokens_)
-      if (id < 0 || id >= size) fail(joined({"end tokens below ", size}), joined({id}));
-    bytes_.insert(bytes_.end(), 8, '\0');  // key_of reads eight
+      : Vocabulary(VocabularyTexts(size, end_tokens, bytes_of)) {}
+  explicit Vocabulary(VocabularyTexts texts) : texts_(std::move(texts)) {
     build_trie(sorted_keys());
+    show(made_);
+  }
+  Vocabulary(Vocabulary&&) noexcept = default;
+  Vocabulary& operator=(Vocabulary&&) noexcept = default;
+  Vocabulary(const Vocabulary&) = delete;  // its tables may be large, and spans name them
+  Vocabulary& operator=(const Vocabulary&) = delete;
+  // From what save() wrote for the same texts, which are taken over where it is so. `image` is not copied: `keeper`
+  // keeps it where it is. Nothing where it cannot be that.
+  static std::optional<Vocabulary> load(VocabularyTexts& texts, ImageReader image, std::shared_ptr<const void> keeper) {
+    Vocabulary vocabulary;
+    if (!vocabulary.read(texts, image)) return std::nullopt;
+    vocabulary.texts_ = std::move(texts);
+    vocabulary.keeper_ = std::move(keeper);
+    return vocabulary;
+  }
+  void save(ImageWriter& out) const {
+    out.add(texts_.begin);
+    out.add(texts_.bytes);
+    out.add(std::span(texts_.end_tokens));
+    out.add(order_);
+    out.add(nodes_);
+    out.add(kinds_);
+    out.add(kinds_after_space_);
+    out.add(by_length_);
+    out.add(longer_);
   }
 
-  std::int64_t size() const { return size_; }
-  std::size_t mask_words() const { return (static_cast<std::size_t>(size_) + 63) / 64; }
-  std::span<const std::int32_t> end_tokens() const { return end_tokens_; }
-  bool is_end(std::int32_t id) const {
-    return std::find(end_tokens_.begin(), end_tokens_.end(), id) != end_tokens_.end();
-  }
+  std::int64_t size() const { return texts_.size(); }
+  std::size_t mask_words() const { return (static_cast<std::size_t>(size()) + 63) / 64; }
+  std::span<const std::int32_t> end_tokens() const { return texts_.end_tokens; }
+  bool is_end(std::int32_t id) const { return texts_.is_end(id); }
   // Empty where the id is no token of a text.
-  std::string_view bytes(std::int32_t id) const {
-    if (id < 0 || id >= size_) return {};
-    const auto i = static_cast<std::size_t>(id);
-    return {bytes_.data() + begin_[i], begin_[i + 1] - begin_[i]};
-  }
+  std::string_view bytes(std::int32_t id) const { return texts_.of(id); }
 
   // The token of most bytes that `text` begins with; -1 where there is none.
   std::int32_t longest_prefix(std::string_view text) const {
@@ -153,48 +215,35 @@ class Vocabulary {
   std::span<const CharacterKinds> kinds_after_space() const { return kinds_after_space_; }
   // The tokens of more than n characters, a cut-off one counted.
   std::span<const std::int32_t> longer_than(std::size_t n) const {
-    return std::span(by_length_).first(n < max_token_bytes ? longer_[n] : 0);
+    return by_length_.first(n < max_token_bytes ? longer_[n] : 0);
   }
 
  private:
-  static constexpr std::int64_t max_size = std::int64_t{1} << 24;
-
-  [[noreturn]] static void fail(std::string expected, std::string got) {
-    throw Error(vocabulary_invalid,
-                {.file = {}, .where = {}, .expected = std::move(expected), .got = std::move(got), .fix = {}});
-  }
-
-  void append_bytes(std::int32_t id, std::string_view bytes) {
-    if (bytes.size() > max_token_bytes)
-      fail(joined({"tokens of at most ", max_token_bytes, " bytes"}), joined({"token ", id, " with ", bytes.size()}));
-    if (bytes_.size() + bytes.size() > max_bytes)
-      fail(joined({"tokens of at most ", max_bytes, " bytes in all"}), "more");
-    bytes_.insert(bytes_.end(), bytes.begin(), bytes.end());
-  }
+  Vocabulary() = default;
 
   struct Key {
     std::uint64_t prefix;  // eight bytes, the first on top, zero behind the end
-    std::uint64_t rest;    // id (24 bits, the top), size (11), where it stands in bytes_ (29)
+    std::uint64_t rest;    // id (24 bits, the top), size (11), where it stands in the texts (29)
 
     std::size_t id() const { return rest >> 40; }
     std::size_t size() const { return rest >> 29 & 2047; }
     std::size_t at() const { return rest & ((std::uint64_t{1} << 29) - 1); }
   };
-  std::string_view text_of(const Key& key) const { return {bytes_.data() + key.at(), key.size()}; }
+  std::string_view text_of(const Key& key) const { return {texts_.bytes.data() + key.at(), key.size()}; }
   Key key_of(std::int32_t id) const {
     const std::string_view t = bytes(id);
     std::uint64_t prefix = 0;
-    for (std::size_t i = 0; i < 8; ++i)  // bytes_ has eight more behind the last token
+    for (std::size_t i = 0; i < 8; ++i)  // there are eight more behind the last token
       prefix = prefix << 8 | static_cast<unsigned char>(t.data()[i]);
     if (t.size() < 8) prefix &= ~(~std::uint64_t{0} >> (8 * t.size()));
     const auto i = static_cast<std::size_t>(id);
-    return {prefix, std::uint64_t{i} << 40 | std::uint64_t{t.size()} << 29 | begin_[i]};
+    return {prefix, std::uint64_t{i} << 40 | std::uint64_t{t.size()} << 29 | texts_.begin[i]};
   }
   // All tokens with bytes, ordered by them, equal ones by id.
   std::vector<Key> sorted_keys() const {
     std::vector<Key> keys;
-    keys.reserve(static_cast<std::size_t>(size_));
-    for (std::int32_t id = 0; id < size_; ++id)
+    keys.reserve(static_cast<std::size_t>(size()));
+    for (std::int32_t id = 0; id < size(); ++id)
       if (!bytes(id).empty()) keys.push_back(key_of(id));
     std::vector<Key> scratch(keys.size());
     sort_keys(keys, scratch.data(), 56);
@@ -248,12 +297,12 @@ class Vocabulary {
     std::vector<std::uint16_t> shared(keys.size());              // bytes in common with the token before
     std::vector<std::uint32_t> next = next_nodes(keys, shared);  // [depth]: the node to be filled
     std::vector<std::uint16_t> characters(keys.size());
-    order_.resize(keys.size());
-    kinds_.assign(static_cast<std::size_t>(size_), ~CharacterKinds{0});
-    kinds_after_space_ = kinds_;
-    longer_.assign(max_token_bytes + 1, 0);
+    made_.order.resize(keys.size());
+    made_.kinds.assign(static_cast<std::size_t>(size()), ~CharacterKinds{0});
+    made_.kinds_after_space = made_.kinds;
+    made_.longer.assign(max_token_bytes + 1, 0);
     std::vector<Open> open(next.size());
-    open[0].node = &nodes_[root];
+    open[0].node = &made_.nodes[root];
     std::size_t depth = 0;
     for (std::uint32_t t = 0; t < keys.size(); ++t) {
       for (; depth > shared[t]; --depth) close(*open[depth].node, *open[depth - 1].node, t);
@@ -268,15 +317,15 @@ class Vocabulary {
       const Open& here = open[depth];
       here.node->own_end = t + 1;
       const std::size_t id = keys[t].id();
-      order_[t] = static_cast<std::int32_t>(id);
-      kinds_[id] = here.path | (here.after_space ? detail::ascii_kinds[' '] : 0);
-      if (here.after_space) kinds_after_space_[id] = here.path;
+      made_.order[t] = static_cast<std::int32_t>(id);
+      made_.kinds[id] = here.path | (here.after_space ? detail::ascii_kinds[' '] : 0);
+      if (here.after_space) made_.kinds_after_space[id] = here.path;
       characters[t] = here.characters;
-      ++longer_[here.characters];
+      ++made_.longer[here.characters];
     }
     const auto all = static_cast<std::uint32_t>(keys.size());
     for (; depth > 0; --depth) close(*open[depth].node, *open[depth - 1].node, all);
-    nodes_[root].tokens_end = all;
+    made_.nodes[root].tokens_end = all;
     order_by_length(characters);
   }
   // The first node of each depth, room for all, and `shared` filled.
@@ -293,22 +342,21 @@ class Vocabulary {
     for (std::size_t depth = 1; depth <= deepest; ++depth) count[depth] += count[depth - 1];
     std::uint32_t before = 1;  // the root
     for (std::size_t depth = 1; depth <= deepest; ++depth) before += std::exchange(count[depth], before);
-    nodes_.resize(before);
+    made_.nodes.resize(before);
     return count;
   }
   void open_child(Open& child, const Open& parent, std::uint8_t byte, std::uint32_t index, std::uint32_t t) {
-    Node& node = nodes_[index];
+    Node& node = made_.nodes[index];
     __builtin_prefetch(&node + 16, 1);  // each depth is a stream of its own, more of them than processors follow
     node.tokens_begin = node.own_end = t;
     node.byte = byte;
     node.utf8 = detail::utf8_step(parent.node->utf8, byte);
     if (parent.node->children++ == 0) parent.node->first_child = static_cast<std::int32_t>(index);
-    const bool is_space = parent.node == &nodes_[root] && byte == ' ';
+    const bool is_space = parent.node == &made_.nodes[root] && byte == ' ';
     child.node = &node;
     child.after_space = parent.after_space || is_space;
     child.path = is_space ? 0 : parent.path | step_kinds(node);
     child.characters = static_cast<std::uint16_t>(parent.characters + ((byte & 0xc0) != 0x80));
-    if (is_space) space_ = static_cast<std::int32_t>(index);
   }
   static void close(Node& node, Node& parent, std::uint32_t t) {
     const bool bad = node.utf8 == detail::Utf8::bad;
@@ -318,21 +366,83 @@ class Vocabulary {
   }
   void order_by_length(const std::vector<std::uint16_t>& characters) {
     std::uint32_t before = 0;  // longest first
-    for (std::size_t n = longer_.size(); n-- > 0;) before += std::exchange(longer_[n], before);
-    by_length_.resize(order_.size());
-    std::vector<std::uint32_t> next = longer_;
-    for (std::size_t t = 0; t < order_.size(); ++t) by_length_[next[characters[t]]++] = order_[t];
+    for (std::size_t n = made_.longer.size(); n-- > 0;) before += std::exchange(made_.longer[n], before);
+    made_.by_length.resize(made_.order.size());
+    std::vector<std::uint32_t> next = made_.longer;
+    for (std::size_t t = 0; t < made_.order.size(); ++t) made_.by_length[next[characters[t]]++] = made_.order[t];
   }
 
-  std::int64_t size_;
-  std::vector<std::int32_t> end_tokens_;
-  std::vector<char> bytes_;
-  std::vector<std::size_t> begin_;  // (size + 1)
-  std::vector<std::int32_t> order_;
-  std::vector<Node> nodes_;
-  std::vector<CharacterKinds> kinds_, kinds_after_space_;
-  std::vector<std::int32_t> by_length_;  // tokens, those of most characters first
-  std::vector<std::uint32_t> longer_;    // [n]: how many of them have more than n characters
+  struct Tables {
+    std::vector<std::int32_t> order;
+    std::vector<Node> nodes;
+    std::vector<CharacterKinds> kinds, kinds_after_space;
+    std::vector<std::int32_t> by_length;
+    std::vector<std::uint32_t> longer;
+  };
+  void show(const Tables& tables) {
+    order_ = tables.order;
+    nodes_ = tables.nodes;
+    kinds_ = tables.kinds;
+    kinds_after_space_ = tables.kinds_after_space;
+    by_length_ = tables.by_length;
+    longer_ = tables.longer;
+    find_space();
+  }
+  void find_space() {
+    for (std::int32_t v = nodes_[root].first_child; v < nodes_[root].first_child + nodes_[root].children; ++v)
+      if (node(v).byte == ' ') space_ = v;
+  }
+
+  // False where something cannot be: then nothing was looked up by it.
+  bool read(const VocabularyTexts& texts, ImageReader& image) {
+    const auto same = [](const auto& mine, auto theirs) {
+      return std::equal(mine.begin(), mine.end(), theirs.begin(), theirs.end());
+    };
+    if (!same(texts.begin, image.list<std::uint32_t>()) || !same(texts.bytes, image.list<char>()) ||
+        !same(texts.end_tokens, image.list<std::int32_t>()))
+      return false;
+    order_ = image.list<std::int32_t>();
+    nodes_ = image.list<Node>();
+    kinds_ = image.list<CharacterKinds>();
+    kinds_after_space_ = image.list<CharacterKinds>();
+    by_length_ = image.list<std::int32_t>();
+    longer_ = image.list<std::uint32_t>();
+    const auto n = static_cast<std::size_t>(texts.size());
+    if (!image.is_whole() || kinds_.size() != n || kinds_after_space_.size() != n ||
+        by_length_.size() != order_.size() || longer_.size() != max_token_bytes + 1 || !is_trie())
+      return false;
+    const auto is_token = [&](std::int32_t id) { return id >= 0 && id < texts.size(); };
+    if (!std::all_of(order_.begin(), order_.end(), is_token) ||
+        !std::all_of(by_length_.begin(), by_length_.end(), is_token) ||
+        !std::all_of(longer_.begin(), longer_.end(), [&](std::uint32_t count) { return count <= order_.size(); }))
+      return false;
+    find_space();
+    return true;
+  }
+  // The children of each node lie behind those of the node before, so that every node is reached once, and none is
+  // deeper than a token is long; ranges of tokens are within order_.
+  bool is_trie() const {
+    std::size_t next = 1, depth_end = 1, depth = 0;
+    for (std::size_t v = 0; v < nodes_.size(); ++v) {
+      const Node& node = nodes_[v];
+      if (v == depth_end) depth_end = next, ++depth;
+      if (std::cmp_not_equal(node.first_child, node.children > 0 ? next : 0)) return false;
+      next += node.children;
+      if (next > nodes_.size() || depth > max_token_bytes || node.tokens_begin > node.own_end ||
+          node.own_end > node.tokens_end || node.tokens_end > order_.size() || node.utf8 > detail::Utf8::bad)
+        return false;
+    }
+    return !nodes_.empty() && next == nodes_.size();
+  }
+
+  VocabularyTexts texts_;
+  Tables made_;                         // empty where they lie elsewhere
+  std::shared_ptr<const void> keeper_;  // of what lies elsewhere
+  std::span<const std::int32_t> order_;
+  std::span<const Node> nodes_;
+  std::span<const CharacterKinds> kinds_, kinds_after_space_;
+  std::span<const std::int32_t> by_length_;  // tokens, those of most characters first
+  std::span<const std::uint32_t> longer_;    // [n]: how many of them have more than n characters
   std::int32_t space_ = -1;
 };
 

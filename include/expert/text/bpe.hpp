@@ -7,6 +7,7 @@
 #include <array>
 #include <bit>
 #include <cstdint>
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -50,7 +51,7 @@ class Bpe {
   bool add_merge(std::int32_t left, std::int32_t right, std::int32_t result) {
     Merge& slot = table_[slot_of(key_of(left, right))];
     if (slot.rank != no_rank) return false;
-    slot = {key_of(left, right), static_cast<std::uint32_t>(results_.size())};
+    slot = {key_of(left, right), static_cast<std::uint32_t>(results_.size()), 0};
     results_.push_back(result);
     return true;
   }
@@ -58,6 +59,34 @@ class Bpe {
   // Whole pieces that are one token: `bytes` -> `id`, found without merging.
   void reset_words() { words_.clear(); }
   void add_word(std::string_view bytes, std::int32_t id) { words_.insert(bytes, id); }
+
+  // To and from an image (core/image.hpp).
+  template <class Writer>
+  void save(Writer& out) const {
+    out.add(std::span<const std::int32_t>(byte_ids_));
+    out.add(results_);
+    out.add(table_);
+    words_.save(out);
+  }
+  // False where that cannot be the merges of `tokens` tokens.
+  template <class Reader>
+  bool load(Reader& in, std::int64_t tokens) {
+    const auto is_token = [tokens](std::int32_t id) { return id >= 0 && id < tokens; };
+    const auto bytes = in.template list<std::int32_t>();
+    if (bytes.size() != byte_ids_.size() || !std::all_of(bytes.begin(), bytes.end(), is_token)) return false;
+    std::copy(bytes.begin(), bytes.end(), byte_ids_.begin());
+    results_ = in.template copy<std::int32_t>();
+    table_ = in.template copy<Merge>();
+    std::size_t merges = 0;
+    bool wrong = false;  // without branches: which slots are in use is not to be foreseen
+    for (const Merge& merge : table_) {
+      const bool used = merge.rank != no_rank;
+      wrong |= used & (merge.rank >= results_.size());
+      merges += used;
+    }
+    return !wrong && std::all_of(results_.begin(), results_.end(), is_token) && merges < table_.size() &&
+           std::has_single_bit(table_.size()) && words_.load(in, tokens);
+  }
 
   // Appends the ids of one piece. `bytes` is shorter than 2^31.
   void encode(std::string_view bytes, BpeScratch& scratch, std::vector<std::int32_t>& ids) const {
@@ -80,6 +109,7 @@ class Bpe {
   struct Merge {
     std::uint64_t key = 0;
     std::uint32_t rank = no_rank;
+    std::uint32_t unused = 0;  // so that all bytes are written
   };
   static constexpr std::size_t scanned = 128;  // bytes; up to here the scan is as fast as the lists
 

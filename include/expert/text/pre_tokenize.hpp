@@ -114,6 +114,7 @@ struct DigitsMatcher {
 // that does not start with one, and then may split by GPT-2's pattern.
 struct PreTokenizer {
   enum class Split : std::uint8_t { qwen, gpt2, digits, digit_runs };
+  static constexpr std::size_t kinds_of_splits = 4, max_splits = 8;
   std::vector<Split> splits;
   bool add_prefix_space = false;
   bool use_regex = false;

@@ -32,6 +32,10 @@ enum class SpecialTokens : std::uint8_t {
             // file does not call special ("<think>") are part of the language and are still recognised.
 };
 
+namespace detail {
+struct TokenizerImage;  // text/tokenizer_cache.hpp
+}
+
 // Immutable after loading: every member is const and safe to call from many threads.
 class Tokenizer {
  public:
@@ -116,6 +120,8 @@ class Tokenizer {
   std::int64_t size() const { return static_cast<std::int64_t>(special_.size()); }  // largest id + 1
 
  private:
+  friend struct detail::TokenizerImage;
+
   struct Work {
     std::vector<std::int32_t>& ids;
     std::string scratch;
@@ -141,17 +147,19 @@ class Tokenizer {
       spellings_.insert(file.tokens[i], static_cast<std::int32_t>(i));
     }
     special_.resize(n);
-    std::vector<AddedToken> raw, normalized;
-    for (const AddedToken& token : added_tokens_) {
-      special_[static_cast<std::size_t>(token.id)] = token.special;
-      (token.normalized ? normalized : raw).push_back(token);
-    }
-    raw_tokens_ = AddedTokenMatcher(std::move(raw));
-    normalized_tokens_ = AddedTokenMatcher(std::move(normalized));
-
+    for (const AddedToken& token : added_tokens_) special_[static_cast<std::size_t>(token.id)] = token.special;
+    find_added_tokens();
     bpe_.reset(byte_ids, file.merges.size());
     for (const auto& m : file.merges) bpe_.add_merge(m.left, m.right, m.result);
     fill_words(exact, file.ignore_merges);
+  }
+
+  Tokenizer() = default;
+  void find_added_tokens() {
+    std::vector<AddedToken> raw, normalized;
+    for (const AddedToken& token : added_tokens_) (token.normalized ? normalized : raw).push_back(token);
+    raw_tokens_ = AddedTokenMatcher(std::move(raw));
+    normalized_tokens_ = AddedTokenMatcher(std::move(normalized));
   }
 
   // A piece that is a token needs no merging where merging would give that token, or where the file says so.
@@ -186,7 +194,7 @@ class Tokenizer {
   }
 
   PreTokenizer pre_tokenizer_;
-  bool normalize_;
+  bool normalize_ = false;
   std::vector<AddedToken> added_tokens_;
   AddedTokenMatcher raw_tokens_, normalized_tokens_;
   std::vector<char> bytes_;         // of all tokens, one after the other

@@ -278,7 +278,8 @@ class TokenizerReader {
     const Json& list = field(at(where), where, "pretokenizers");
     if (!list.is_array()) fail(tokenizer_field, where + "/pretokenizers", "an array", list.described());
     const std::size_t n = list.items().size();
-    if (n == 0 || n > 8) unsupported(where + "/pretokenizers", std::string("1 to 8 parts: ") + supported, list);
+    if (n == 0 || n > PreTokenizer::max_splits)
+      unsupported(where + "/pretokenizers", std::string("1 to 8 parts: ") + supported, list);
     for (std::size_t i = 0; i < n; ++i) {
       const Json& part = list.items()[i];
       const std::string here = where + "/pretokenizers/" + std::to_string(i), kind = string(part, here, "type");

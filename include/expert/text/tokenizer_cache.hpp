@@ -1,0 +1,125 @@
+// tokenizer.json and a directory of caches -> Tokenizer, whose tables are made once for all runs.
+#pragma once
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "expert/core/error.hpp"
+#include "expert/core/image.hpp"
+#include "expert/core/join.hpp"
+#include "expert/core/limits.hpp"
+#include "expert/core/threads.hpp"
+#include "expert/io/cache_file.hpp"
+#include "expert/json/read_file.hpp"
+#include "expert/text/tokenizer.hpp"
+
+namespace expert {
+inline namespace v0 {
+
+namespace detail {
+
+// A tokenizer to and from an image, which is read in a twentieth of the time of its file.
+struct TokenizerImage {
+  static void save(const Tokenizer& from, ImageWriter& out) {
+    std::vector<std::uint8_t> splits, special(from.special_.begin(), from.special_.end());
+    for (const PreTokenizer::Split split : from.pre_tokenizer_.splits)
+      splits.push_back(static_cast<std::uint8_t>(split));
+    out.add(splits);
+    out.add(std::uint64_t{from.pre_tokenizer_.add_prefix_space} | std::uint64_t{from.pre_tokenizer_.use_regex} << 1 |
+            std::uint64_t{from.normalize_} << 2);
+    out.add(std::uint64_t{from.added_tokens_.size()});
+    for (const AddedToken& token : from.added_tokens_) {
+      out.add(std::string_view(token.content));
+      out.add(static_cast<std::uint64_t>(token.id));
+      out.add(std::uint64_t{token.single_word} | std::uint64_t{token.lstrip} << 1 | std::uint64_t{token.rstrip} << 2 |
+              std::uint64_t{token.normalized} << 3 | std::uint64_t{token.special} << 4);
+    }
+    out.add(special);
+    out.add(from.begin_);
+    out.add(from.bytes_);
+    from.spellings_.save(out);
+    from.bpe_.save(out);
+  }
+  // Nothing where the image cannot be that of a tokenizer.
+  static std::optional<Tokenizer> load(ImageReader in) {
+    Tokenizer to;
+    const auto splits = in.list<std::uint8_t>();
+    if (splits.size() > PreTokenizer::max_splits) return std::nullopt;
+    for (const std::uint8_t split : splits) {
+      if (split >= PreTokenizer::kinds_of_splits) return std::nullopt;
+      to.pre_tokenizer_.splits.push_back(static_cast<PreTokenizer::Split>(split));
+    }
+    const std::uint64_t flags = in.number(), added = in.number();
+    to.pre_tokenizer_.add_prefix_space = flags & 1;
+    to.pre_tokenizer_.use_regex = flags >> 1 & 1;
+    to.normalize_ = flags >> 2 & 1;
+    for (std::uint64_t i = 0; i < added; ++i) {
+      AddedToken token;
+      token.content = in.text();
+      const std::uint64_t id = in.number(), is = in.number();
+      if (token.content.empty() || id >> 31 != 0) return std::nullopt;  // also where the image has ended
+      token.id = static_cast<std::int32_t>(id);
+      token.single_word = is & 1;
+      token.lstrip = is >> 1 & 1;
+      token.rstrip = is >> 2 & 1;
+      token.normalized = is >> 3 & 1;
+      token.special = is >> 4 & 1;
+      to.added_tokens_.push_back(std::move(token));
+    }
+    const auto special = in.list<std::uint8_t>();
+    to.special_.assign(special.begin(), special.end());
+    to.begin_ = in.copy<std::size_t>();
+    to.bytes_ = in.copy<char>();
+    const auto& begin = to.begin_;
+    if (begin.size() != special.size() + 1 || begin[0] != 0 || begin.back() != to.bytes_.size() ||
+        !std::is_sorted(begin.begin(), begin.end()))
+      return std::nullopt;
+    if (!to.spellings_.load(in, to.size()) || !to.bpe_.load(in, to.size()) || !in.is_whole()) return std::nullopt;
+    for (const AddedToken& token : to.added_tokens_)
+      if (token.id >= to.size()) return std::nullopt;
+    to.find_added_tokens();
+    return to;
+  }
+};
+
+}  // namespace detail
+
+struct CachedTokenizer {
+  Tokenizer tokenizer;
+  std::string note;  // what became of the cache, as a line for the user; empty where the tokenizer came from it
+};
+
+// As Tokenizer::load with the default limits. The key is of the file's bytes, so a changed file is another key.
+// `directory` empty: nothing is kept.
+inline CachedTokenizer cached_tokenizer(const std::string& path, const std::string& directory) {
+  if (directory.empty()) return {Tokenizer::load(path), {}};
+  const std::string json = read_file(path, default_limits.tokenizer_bytes);
+  ThreadPool pool(1);  // there is not so much to do that a second one would save time
+  const std::string key = content_key("tokenizer 1", {std::as_bytes(std::span(json))}, pool);
+  const std::string place = cache_path(read_tokenizers, directory, key);
+  std::string note = "tokenizer: read";
+  if (path_exists(place)) try {
+      const MappedFile file = open_cached_file(read_tokenizers, place, pool);
+      if (std::optional<Tokenizer> known = detail::TokenizerImage::load(ImageReader(cached_bytes(file))))
+        return {std::move(*known), {}};
+      throw cache_damage(place, "a tokenizer", "what cannot be one");
+    } catch (const Error& e) {
+      ::unlink(place.c_str());
+      note = joined({"tokenizer: read again, because ", e.what(), ";"});
+    }
+  Tokenizer tokenizer = Tokenizer::parse(json, path);
+  ImageWriter image;
+  detail::TokenizerImage::save(tokenizer, image);
+  note = keep_in_cache(read_tokenizers, directory, key, image.bytes(), pool, note);
+  return {std::move(tokenizer), std::move(note)};
+}
+
+}  // namespace v0
+}  // namespace expert
