@@ -22,7 +22,7 @@ static_assert(TrainingPlan<Lean>::bytes(TrainingPlan<Lean>::max_tokens) + base_b
 static_assert(TrainingPlan<Lean>::sub_batch_rows == 8);
 static_assert(Plan<>::bytes(row) + base_bytes<SqlExpert<>> > mission);
 using ToFit = With<SqlExpert<>, RecomputeToFit, Budget<mission - base_bytes<SqlExpert<>>>>;
-static_assert(TrainingPlan<ToFit>::recompute == Recompute::layers &&
+static_assert(TrainingPlan<ToFit>::recompute == Recompute::attention &&
               Plan<RecomputeToFit>::recompute == Recompute::none);
 
 // The naive plans do not: the batch at once with every activation, or with the logits of the whole batch.
