@@ -31,17 +31,17 @@ inline constexpr std::int64_t gemv_piece = 64;  // columns of one call
 
 // Products of bf16 in pairs of k (pair_kernels.inc): how much of A, B and C is at work at once. In numbers of k or of
 // floats' worth of bytes.
-inline constexpr std::int64_t pair_slice = 512;              // k of A whose tiles stay in the first-level cache
-inline constexpr std::int64_t pair_depth = 3072;             // k of B in the second-level cache
-inline constexpr std::int64_t pair_panel_columns = 576;      // columns of B there
-inline constexpr std::int64_t pair_panel_floats = 400'000;   // 1.5 MiB of it
-inline constexpr std::int64_t pair_sum_floats = 32 * 1'024;  // 32 blocks of 32 x 32
-inline constexpr std::int64_t pair_added_depth = 128;        // k of an AddedProduct at most
+inline constexpr std::int64_t pair_slice = 512;             // k of A whose tiles stay in the first-level cache
+inline constexpr std::int64_t pair_depth = 3072;            // k of B in the second-level cache
+inline constexpr std::int64_t pair_panel_columns = 256;     // columns of B there
+inline constexpr std::int64_t pair_panel_floats = 262'144;  // 1 MiB of it
+inline constexpr std::int64_t pair_sum_floats = pair_panel_columns / 32 * 1'024;  // of 32 rows, in blocks of 32 x 32
+inline constexpr std::int64_t pair_added_depth = 128;                             // k of an AddedProduct at most
 inline constexpr std::int64_t pair_slice_floats = 16 * (pair_slice + pair_added_depth);
 static_assert(pair_slice_floats + pair_sum_floats + pair_panel_floats <= 524'288, "more than gemm_workspace_floats");
 // Where k is deeper than that, the sums of a tile of C wait for the next part of k: 256 rows x 512 columns, or the
 // like.
-inline constexpr std::int64_t pair_deep_depth = 1024, pair_deep_columns = 512;
+inline constexpr std::int64_t pair_deep_depth = 512, pair_deep_columns = 512;
 inline constexpr std::int64_t pair_deep_sum_floats = 128 * 1'024;
 static_assert(pair_slice_floats + pair_deep_sum_floats + (pair_deep_depth + pair_added_depth) * pair_deep_columns / 2 <=
               524'288);
