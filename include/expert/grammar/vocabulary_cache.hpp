@@ -1,16 +1,10 @@
 // VocabularyTexts and a directory of caches -> Vocabulary, whose tables are made once for all runs.
 #pragma once
-#include <unistd.h>
-
-#include <memory>
-#include <optional>
 #include <span>
 #include <string>
 #include <utility>
 
-#include "expert/core/error.hpp"
 #include "expert/core/image.hpp"
-#include "expert/core/join.hpp"
 #include "expert/core/threads.hpp"
 #include "expert/grammar/vocabulary.hpp"
 #include "expert/io/cache_file.hpp"
@@ -31,22 +25,11 @@ inline CachedVocabulary cached_vocabulary(VocabularyTexts texts, const std::stri
                                       {std::as_bytes(std::span(texts.begin)), std::as_bytes(std::span(texts.bytes)),
                                        std::as_bytes(std::span(texts.end_tokens))},
                                       pool);
-  const std::string place = cache_path(vocabulary_tables, directory, key);
-  std::string note = "tables of the vocabulary: made";
-  if (path_exists(place)) try {
-      const auto file = std::make_shared<const MappedFile>(open_cached_file(vocabulary_tables, place, pool));
-      if (std::optional<Vocabulary> known = Vocabulary::load(texts, ImageReader(cached_bytes(*file)), file))
-        return {std::move(*known), {}};
-      throw cache_damage(place, "tables of this vocabulary", "what cannot be them");
-    } catch (const Error& e) {
-      ::unlink(place.c_str());
-      note = joined({"tables of the vocabulary: made again, because ", e.what(), ";"});
-    }
-  Vocabulary vocabulary(std::move(texts));
-  ImageWriter image;
-  vocabulary.save(image);
-  note = keep_in_cache(vocabulary_tables, directory, key, image.bytes(), pool, note);
-  return {std::move(vocabulary), std::move(note)};
+  return made_once<CachedVocabulary>(
+      vocabulary_tables, directory, key, pool, "tables of the vocabulary: made",
+      [&](const ImageReader& image, const auto& keeper) { return Vocabulary::load(texts, image, keeper); },
+      [&] { return Vocabulary(std::move(texts)); },
+      [](const Vocabulary& vocabulary, ImageWriter& image) { vocabulary.save(image); });
 }
 
 }  // namespace v0

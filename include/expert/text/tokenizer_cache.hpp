@@ -1,7 +1,5 @@
 // tokenizer.json and a directory of caches -> Tokenizer, whose tables are made once for all runs.
 #pragma once
-#include <unistd.h>
-
 #include <algorithm>
 #include <cstdint>
 #include <optional>
@@ -11,9 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "expert/core/error.hpp"
 #include "expert/core/image.hpp"
-#include "expert/core/join.hpp"
 #include "expert/core/limits.hpp"
 #include "expert/core/threads.hpp"
 #include "expert/io/cache_file.hpp"
@@ -103,22 +99,10 @@ inline CachedTokenizer cached_tokenizer(const std::string& path, const std::stri
   const std::string json = read_file(path, default_limits.tokenizer_bytes);
   ThreadPool pool(1);  // there is not so much to do that a second one would save time
   const std::string key = content_key("tokenizer 1", {std::as_bytes(std::span(json))}, pool);
-  const std::string place = cache_path(read_tokenizers, directory, key);
-  std::string note = "tokenizer: read";
-  if (path_exists(place)) try {
-      const MappedFile file = open_cached_file(read_tokenizers, place, pool);
-      if (std::optional<Tokenizer> known = detail::TokenizerImage::load(ImageReader(cached_bytes(file))))
-        return {std::move(*known), {}};
-      throw cache_damage(place, "a tokenizer", "what cannot be one");
-    } catch (const Error& e) {
-      ::unlink(place.c_str());
-      note = joined({"tokenizer: read again, because ", e.what(), ";"});
-    }
-  Tokenizer tokenizer = Tokenizer::parse(json, path);
-  ImageWriter image;
-  detail::TokenizerImage::save(tokenizer, image);
-  note = keep_in_cache(read_tokenizers, directory, key, image.bytes(), pool, note);
-  return {std::move(tokenizer), std::move(note)};
+  return made_once<CachedTokenizer>(
+      read_tokenizers, directory, key, pool, "tokenizer: read",
+      [](const ImageReader& image, const auto&) { return detail::TokenizerImage::load(image); },
+      [&] { return Tokenizer::parse(json, path); }, detail::TokenizerImage::save);
 }
 
 }  // namespace v0
