@@ -1,4 +1,4 @@
-"""The masks of xgrammar and llguidance along the texts of make_texts.py, in the form of grammar_bench: microseconds per
+"""The masks of xgrammar, llguidance and llama.cpp along the texts of make_texts.py, in the form of grammar_bench: microseconds per
 mask, one thread. Usage: run_peers.py TOKENIZER_JSON TEXTS_DIR [seconds per engine and grammar]. Engines that are not
 installed are left out."""
 import json
@@ -64,7 +64,7 @@ def main():
              for name in ("select", "json", "schema")}
     gbnf = {name: (HERE / f"{name}.gbnf").read_text(encoding="utf-8") for name in ("select", "json")}
     schema = (HERE / "schema.json").read_text(encoding="utf-8")
-    for engine in (llguidance_runs, xgrammar_runs):
+    for engine in (llguidance_runs, xgrammar_runs, llama_runs):
         try:
             engine(texts, gbnf, schema)
         except ImportError as error:
@@ -129,6 +129,73 @@ def xgrammar_runs(texts, gbnf, schema):
         xgrammar.apply_token_bitmask_inplace(logits, bitmask)
         times.append((time.perf_counter_ns() - start) / 1e3)
     print(json.dumps({"engine": "xgrammar", "apply_mask_median_us": round(percentile(times, .5), 1)}))
+
+
+def vocabulary_file(path):
+    """The tokenizer as a model of llama.cpp that has nothing else."""
+    from gguf import GGUFWriter, TokenType
+
+    tokenizer = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    tokens, types = [f"[PAD{i}]" for i in range(VOCABULARY)], [TokenType.UNUSED] * VOCABULARY
+    for token, i in tokenizer["model"]["vocab"].items():
+        tokens[i], types[i] = token, TokenType.NORMAL
+    for added in tokenizer["added_tokens"]:
+        tokens[added["id"]], types[added["id"]] = added["content"], TokenType.CONTROL
+    merges = [m if isinstance(m, str) else " ".join(m) for m in tokenizer["model"]["merges"]]
+    writer = GGUFWriter(path, "qwen3")
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("qwen2")
+    writer.add_token_list(tokens)
+    writer.add_token_types(types)
+    writer.add_token_merges(merges)
+    writer.add_eos_token_id(151645)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def llama_runs(texts, gbnf, schema):
+    """Its sampler walks all tokens for each mask; what it makes of logits of 0 is that mask."""
+    import ctypes
+    import os
+    import tempfile
+
+    import llama_cpp as llama
+
+    quiet = llama.llama_log_callback(lambda level, text, data: None)
+    llama.llama_log_set(quiet, None)
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "vocabulary.gguf")
+        vocabulary_file(path)
+        parameters = llama.llama_model_default_params()
+        parameters.vocab_only = True
+        model = llama.llama_model_load_from_file(path.encode(), parameters)
+    vocabulary = llama.llama_model_get_vocab(model)
+    fresh = (llama.llama_token_data * VOCABULARY)(*[llama.llama_token_data(i, 0.0, 0.0) for i in range(VOCABULARY)])
+    candidates = (llama.llama_token_data * VOCABULARY)()
+    for name in ("json", "select"):
+        def compile_grammar():
+            sampler = llama.llama_sampler_init_grammar(vocabulary, gbnf[name].encode(), b"root")
+            if not sampler:
+                raise RuntimeError(f"{name}.gbnf is refused")
+            return sampler
+
+        def new_matcher(compiled):
+            sampler = llama.llama_sampler_clone(compiled)
+
+            def mask():
+                ctypes.memmove(candidates, fresh, ctypes.sizeof(fresh))
+                array = llama.llama_token_data_array(candidates, VOCABULARY, -1, False)
+                llama.llama_sampler_apply(sampler, ctypes.byref(array))
+
+            def accept(token):
+                allowed = candidates[token].logit == 0
+                if allowed:
+                    llama.llama_sampler_accept(sampler, token)
+                return allowed
+            return mask, accept
+        run(f"llama.cpp of llama-cpp-python {llama.__version__}", f"{name}.gbnf", texts[name], compile_grammar, new_matcher)
 
 
 if __name__ == "__main__":
