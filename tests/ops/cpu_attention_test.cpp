@@ -10,6 +10,7 @@
 #include "expert/core/random.hpp"
 #include "usable_isas.hpp"
 
+namespace cpu_attention_test {
 using namespace expert;
 
 namespace {
@@ -384,3 +385,5 @@ TEST_CASE("the widest head fits the workspace of a thread", "[attention]") {
     detail::with_attention_products<bf16>(isa, fits);
   }
 }
+
+}  // namespace cpu_attention_test

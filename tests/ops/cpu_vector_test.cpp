@@ -16,6 +16,7 @@
 #include "expert/ops/swiglu.hpp"
 #include "usable_isas.hpp"
 
+namespace cpu_vector_test {
 using namespace expert;
 
 namespace {
@@ -290,3 +291,5 @@ TEST_CASE("vector ops have the same bits at any thread count and for a row alone
     }
   }
 }
+
+}  // namespace cpu_vector_test

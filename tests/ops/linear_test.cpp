@@ -8,6 +8,7 @@
 #include "packed_sample.hpp"
 #include "usable_isas.hpp"
 
+namespace linear_test {
 using namespace expert;
 using namespace expert::tests;
 
@@ -161,3 +162,5 @@ TEST_CASE("a low-rank term is part of the product, for few rows and many, in eac
         }
   }
 }
+
+}  // namespace linear_test
