@@ -2,6 +2,7 @@
 include(cmake/dependencies.cmake)
 include(cmake/expert_add_expert.cmake)
 option(EXPERT_WERROR "Warnings are errors" ON)
+option(EXPERT_UNITY "Compile the sources of a target together: less work in all, more after a change" OFF)
 
 if(NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)
   set(CMAKE_BUILD_TYPE Release)

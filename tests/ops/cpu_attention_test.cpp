@@ -8,6 +8,7 @@
 
 #include "catch.hpp"
 #include "expert/core/random.hpp"
+#include "expert/cpu/instances.hpp"
 #include "usable_isas.hpp"
 
 namespace cpu_attention_test {

@@ -8,6 +8,7 @@
 
 #include "catch.hpp"
 #include "expert/core/random.hpp"
+#include "expert/cpu/instances.hpp"
 #include "expert/ops/adamw.hpp"
 #include "expert/ops/cross_entropy.hpp"
 #include "expert/ops/dora.hpp"

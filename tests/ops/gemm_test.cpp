@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "catch.hpp"
+#include "expert/cpu/instances.hpp"
 #include "usable_isas.hpp"
 
 namespace gemm_test {

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "catch.hpp"
+#include "expert/cpu/instances.hpp"
 #include "packed_sample.hpp"
 #include "usable_isas.hpp"
 
