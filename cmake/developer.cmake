@@ -15,7 +15,7 @@ target_compile_options(
   expert_warnings INTERFACE -Wall -Wextra -Wconversion $<$<BOOL:${EXPERT_WERROR}>:-Werror>
                             $<$<CXX_COMPILER_ID:GNU>:-fconcepts-diagnostics-depth=2>)
 
-# Our own programs take the kernels from here; the examples compile their own, as users do.
+# Our own programs take the kernels from here; one example compiles its own, as users do.
 add_library(expert_cpu_kernels STATIC tools/cpu_kernels.cpp)
 target_link_libraries(expert_cpu_kernels PUBLIC expert PRIVATE expert_warnings)
 target_compile_definitions(expert_cpu_kernels INTERFACE EXPERT_COMPILED_KERNELS)

@@ -96,7 +96,7 @@ TEST_CASE("a type has a name without namespaces", "[policies]") {
   CHECK(type_name<Int4Quant>() == "Int4Quant");
   CHECK(type_name<Compute<bf16>>() == "Compute<bf16>");
   CHECK(type_name<Grammar<SqlPostgres>>() == "Grammar<SqlPostgres>");
-  CHECK(type_name<lab::Lion>() == "lab::Lion");
+  CHECK(type_name<lab::Lion>() == "policies_test::lab::Lion");
   CHECK(type_name<DoRA<12>>().starts_with("DoRA<12"));
 }
 
