@@ -2,6 +2,7 @@
 include(cmake/dependencies.cmake)
 include(cmake/expert_add_expert.cmake)
 option(EXPERT_WERROR "Warnings are errors" ON)
+option(EXPERT_UNITY "Compile the sources of a target together: less work in all, more after a change" OFF)
 
 if(NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)
   set(CMAKE_BUILD_TYPE Release)
@@ -14,7 +15,7 @@ target_compile_options(
   expert_warnings INTERFACE -Wall -Wextra -Wconversion $<$<BOOL:${EXPERT_WERROR}>:-Werror>
                             $<$<CXX_COMPILER_ID:GNU>:-fconcepts-diagnostics-depth=2>)
 
-# Our own programs take the kernels from here; the examples compile their own, as users do.
+# Our own programs take the kernels from here; one example compiles its own, as users do.
 add_library(expert_cpu_kernels STATIC tools/cpu_kernels.cpp)
 target_link_libraries(expert_cpu_kernels PUBLIC expert PRIVATE expert_warnings)
 target_compile_definitions(expert_cpu_kernels INTERFACE EXPERT_COMPILED_KERNELS)

@@ -1,5 +1,5 @@
 // An adapter that the library does not have, from a namespace that is not its own: examples/09_your_own_adapter.cpp and
-// tests/unit/own_adapter_test.cpp train it.
+// tests/unit/runs/own_adapter_test.cpp train it.
 #pragma once
 #include <algorithm>
 #include <array>

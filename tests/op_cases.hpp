@@ -10,9 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "expert/cpu/attention.hpp"
-#include "expert/cpu/linear.hpp"
-#include "expert/cpu/vector.hpp"
+#include "expert/cpu/instances.hpp"
 #include "expert/ops/adamw.hpp"
 #include "expert/ops/attention.hpp"
 #include "expert/ops/cross_entropy.hpp"

@@ -5,6 +5,7 @@
 #include <string_view>
 #include <vector>
 
+#include "expert/cpu/instances.hpp"
 #include "expert/cpu/pack.hpp"
 #include "expert/cpu/packed_linear.hpp"
 

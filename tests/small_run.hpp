@@ -8,11 +8,12 @@
 #include "expert/io/training_log.hpp"
 #include "expert/policy/assemble.hpp"
 #include "expert/training_run.hpp"
+#include "small_model.hpp"
 
 namespace small_run {
 using namespace expert;
 
-struct SmallModel : HfDecoder<64, 2, 4, 2, 32, 128, 512, true, 128> {};
+using tests::SmallModel;
 template <class... Ps>
 using Small = With<Expert<SmallModel, Compute<f32>, Packing<32>, Batch<1>, DoRAWithDropout<4>>, Ps...>;
 using SmallBase = With<Expert<SmallModel, Compute<f32>, Packing<32>, Batch<1>>, FullFineTune, NoAdapter>;

@@ -9,6 +9,7 @@
 #include "expert/io/safetensors.hpp"
 #include "expert/ops/global_norm.hpp"
 
+namespace adamw_test {
 using namespace expert;
 TEST_CASE("eight clipped steps equal torch's parameters and moments", "[adamw]") {
   const SafetensorsFile file(std::string(EXPERT_SOURCE_DIR) + "/tests/data/optimizer.safetensors");
@@ -59,3 +60,5 @@ TEST_CASE("the norm holds every number once, whatever the count", "[global_norm]
   const std::vector<float> large = {3e38f, 3e38f};
   CHECK(std::abs(reference::global_norm(large.data(), 2) / (3e38 * std::sqrt(2.0)) - 1) < 1e-6);
 }
+
+}  // namespace adamw_test

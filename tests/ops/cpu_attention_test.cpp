@@ -8,8 +8,10 @@
 
 #include "catch.hpp"
 #include "expert/core/random.hpp"
+#include "expert/cpu/instances.hpp"
 #include "usable_isas.hpp"
 
+namespace cpu_attention_test {
 using namespace expert;
 
 namespace {
@@ -384,3 +386,5 @@ TEST_CASE("the widest head fits the workspace of a thread", "[attention]") {
     detail::with_attention_products<bf16>(isa, fits);
   }
 }
+
+}  // namespace cpu_attention_test

@@ -8,6 +8,7 @@
 
 #include "catch.hpp"
 #include "expert/core/random.hpp"
+#include "expert/cpu/instances.hpp"
 #include "expert/ops/adamw.hpp"
 #include "expert/ops/cross_entropy.hpp"
 #include "expert/ops/dora.hpp"
@@ -16,6 +17,7 @@
 #include "expert/ops/swiglu.hpp"
 #include "usable_isas.hpp"
 
+namespace cpu_vector_test {
 using namespace expert;
 
 namespace {
@@ -290,3 +292,5 @@ TEST_CASE("vector ops have the same bits at any thread count and for a row alone
     }
   }
 }
+
+}  // namespace cpu_vector_test

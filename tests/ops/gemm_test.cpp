@@ -7,8 +7,10 @@
 #include <vector>
 
 #include "catch.hpp"
+#include "expert/cpu/instances.hpp"
 #include "usable_isas.hpp"
 
+namespace gemm_test {
 using namespace expert;
 
 namespace {
@@ -260,3 +262,5 @@ TEST_CASE("a grid of tiles covers the output and fits the scratch", "[gemm]") {
       }
   CHECK(gemm_k_block * 32 + gemm_tile_rows * gemm_a_stride + gemm_tile_floats <= gemm_workspace_floats);
 }
+
+}  // namespace gemm_test

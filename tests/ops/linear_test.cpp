@@ -5,9 +5,11 @@
 #include <vector>
 
 #include "catch.hpp"
+#include "expert/cpu/instances.hpp"
 #include "packed_sample.hpp"
 #include "usable_isas.hpp"
 
+namespace linear_test {
 using namespace expert;
 using namespace expert::tests;
 
@@ -161,3 +163,5 @@ TEST_CASE("a low-rank term is part of the product, for few rows and many, in eac
         }
   }
 }
+
+}  // namespace linear_test

@@ -3,6 +3,7 @@
 #include "catch.hpp"
 #include "usable_isas.hpp"
 
+namespace op_cases_test {
 using namespace expert;
 
 TEST_CASE("every op is within its tolerance of the reference, on each instruction set", "[ops]") {
@@ -20,3 +21,5 @@ TEST_CASE("every op is within its tolerance of the reference, on each instructio
     }
   }
 }
+
+}  // namespace op_cases_test

@@ -8,6 +8,7 @@
 #include "packed_case.hpp"
 #include "usable_isas.hpp"
 
+namespace packed_bf16_test {
 using namespace expert;
 using namespace expert::tests;
 
@@ -208,3 +209,5 @@ TEST_CASE("every case that is measured is right", "[packed]") {
     CHECK(worst <= 1);
   }
 }
+
+}  // namespace packed_bf16_test

@@ -6,6 +6,7 @@
 #include "packed_sample.hpp"
 #include "usable_isas.hpp"
 
+namespace packed_test {
 using namespace expert;
 using namespace expert::tests;
 
@@ -81,3 +82,5 @@ TEST_CASE("f32 products have the bits of the unpacked matrix, on each instructio
       }
   }
 }
+
+}  // namespace packed_test

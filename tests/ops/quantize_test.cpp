@@ -11,6 +11,7 @@
 #include "expert/core/random.hpp"
 #include "expert/core/threads.hpp"
 
+namespace quantize_test {
 using namespace expert;
 
 namespace {
@@ -217,3 +218,5 @@ TEST_CASE("affine groups that are constant, denormal, largest or not finite", "[
   back({nan, 1, infinity, -infinity});
   back({1, nan});
 }
+
+}  // namespace quantize_test

@@ -10,6 +10,7 @@
 #include "expert/ops/qk_norm_rope.hpp"
 #include "expert/policy/rope.hpp"
 
+namespace rope_test {
 using namespace expert;
 
 namespace {
@@ -107,3 +108,5 @@ TEST_CASE("the fused norm and rotation equals rope_forward after a norm", "[rope
   reference::rope_forward(tokens, heads, head_dim, normed.data(), cos.data(), sin.data(), rotated.data());
   CHECK(max_abs_difference(fused, rotated) == 0);
 }
+
+}  // namespace rope_test

@@ -7,6 +7,7 @@
 #include "catch.hpp"
 #include "expert/core/random.hpp"
 
+namespace sample_test {
 using namespace expert;
 
 namespace {
@@ -148,3 +149,5 @@ TEST_CASE("the warpers come in transformers' order: penalty, temperature, top_k,
           }) == expected);
   }
 }
+
+}  // namespace sample_test

@@ -5,6 +5,7 @@
 
 #include <filesystem>
 
+namespace adapter_test {
 using namespace parity;
 
 namespace {
@@ -149,3 +150,5 @@ TEMPLATE_LIST_TEST_CASE("merged weights and their logits equal merge_and_unload"
     WARN("skipped: no dora_r12 in " << Set::directory);
   }
 }
+
+}  // namespace adapter_test

@@ -2,6 +2,7 @@
 #include "expert/generate.hpp"
 #include "support.hpp"
 
+namespace decode_test {
 using namespace parity;
 
 TEMPLATE_LIST_TEST_CASE("greedy tokens and the logits of every step equal transformers", "[parity]",
@@ -36,3 +37,5 @@ TEMPLATE_LIST_TEST_CASE("greedy tokens and the logits of every step equal transf
     next = {expected[step]};
   }
 }
+
+}  // namespace decode_test

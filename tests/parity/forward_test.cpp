@@ -1,6 +1,7 @@
 // Forward pass, every intermediate, gradients of every base weight, left padding, bf16: against transformers.
 #include "support.hpp"
 
+namespace forward_test {
 using namespace parity;
 
 TEMPLATE_LIST_TEST_CASE("logits, loss and every intermediate equal transformers", "[parity]", parity_sets::ParitySets) {
@@ -154,3 +155,5 @@ TEMPLATE_LIST_TEST_CASE("bf16 weights in f32 equal transformers; bf16 compute st
   INFO("mean distance from f32: ours " << ours_mean << ", transformers " << mean);
   CHECK(ours_mean <= 1.25 * mean);
 }
+
+}  // namespace forward_test

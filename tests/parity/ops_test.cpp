@@ -9,6 +9,7 @@
 #include "expert/ops/swiglu.hpp"
 #include "support.hpp"
 
+namespace ops_test {
 using namespace parity;
 
 namespace {
@@ -259,3 +260,5 @@ TEMPLATE_LIST_TEST_CASE("one AdamW step on PEFT's gradients gives its tensors", 
     }
   });
 }
+
+}  // namespace ops_test

@@ -1,6 +1,7 @@
 // Packed rows against transformers on the documents one by one, with the contaminated row as negative control.
 #include "support.hpp"
 
+namespace packed_test {
 using namespace parity;
 
 namespace {
@@ -71,3 +72,5 @@ TEMPLATE_LIST_TEST_CASE("DoRA's loss and gradients on a packed row equal PEFT's"
     WARN("skipped: no dora_r12 in " << Set::directory);
   }
 }
+
+}  // namespace packed_test

@@ -3,6 +3,7 @@
 
 #include "support.hpp"
 
+namespace quantize_test {
 using namespace parity;
 
 namespace {
@@ -198,3 +199,5 @@ TEMPLATE_LIST_TEST_CASE("dynamic 8-bit codes equal bitsandbytes', zeros included
       REQUIRE(std::abs(back[i] - weights[i]) <= absmax[i / 256] * (0.5f * 0.0141f + 1.0f / 65535));
   }
 }
+
+}  // namespace quantize_test

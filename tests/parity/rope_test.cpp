@@ -9,6 +9,7 @@
 #include "expert/policy/rope.hpp"
 #include "support.hpp"
 
+namespace rope_test {
 using namespace parity;
 
 namespace {
@@ -117,3 +118,5 @@ TEMPLATE_LIST_TEST_CASE("rotating transformers' normed queries and keys gives it
       check_close(key + "_rope", out, tokens_first(tensor(file, key + "_rope")), rotated);
     }
 }
+
+}  // namespace rope_test

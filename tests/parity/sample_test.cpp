@@ -5,6 +5,7 @@
 
 #include "support.hpp"
 
+namespace sample_test {
 using namespace parity;
 
 namespace {
@@ -107,3 +108,5 @@ TEMPLATE_LIST_TEST_CASE("the largest logit of every step is transformers' greedy
   for (std::size_t step = 0; prompt.size() + step < greedy.size(); ++step)
     CHECK(reference::argmax(row_of(logits, step, vocab)) == greedy[prompt.size() + step]);
 }
+
+}  // namespace sample_test

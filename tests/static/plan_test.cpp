@@ -1,8 +1,9 @@
 // The memory plan of the mission's SQL expert as a theorem: 32 rows of 2048 tokens on Qwen3-0.6B.
-#include "../../experts/expert-sql/expert.hpp"
 #include "catch.hpp"
 #include "expert/plan/memory.hpp"
+#include "experts/expert-sql/expert.hpp"
 
+namespace plan_test {
 using namespace expert;
 
 namespace {
@@ -45,3 +46,5 @@ static_assert(base_bytes<With<SqlExpert<>, Bf16Weights>> == 596'049'920 * 2);
 }  // namespace
 
 TEST_CASE("the plan's theorems hold where this file compiles", "[plan]") { SUCCEED(); }
+
+}  // namespace plan_test

@@ -2,10 +2,11 @@
 // stranger's policy is as good as ours.
 #include <span>
 
-#include "../../experts/expert-sql/expert.hpp"
 #include "catch.hpp"
 #include "expert/policy/type_name.hpp"
+#include "experts/expert-sql/expert.hpp"
 
+namespace policies_test {
 using namespace expert;
 
 // ---- policies of a user, outside the library: nothing in expert:: is edited or specialised
@@ -95,6 +96,8 @@ TEST_CASE("a type has a name without namespaces", "[policies]") {
   CHECK(type_name<Int4Quant>() == "Int4Quant");
   CHECK(type_name<Compute<bf16>>() == "Compute<bf16>");
   CHECK(type_name<Grammar<SqlPostgres>>() == "Grammar<SqlPostgres>");
-  CHECK(type_name<lab::Lion>() == "lab::Lion");
+  CHECK(type_name<lab::Lion>() == "policies_test::lab::Lion");
   CHECK(type_name<DoRA<12>>().starts_with("DoRA<12"));
 }
+
+}  // namespace policies_test

@@ -3,6 +3,7 @@
 #include "catch.hpp"
 #include "expert/policy/model.hpp"
 
+namespace tensors_test {
 using namespace expert;
 
 static_assert(linear_parameters<Qwen3_0_6B>() == 440'401'920);
@@ -65,3 +66,5 @@ TEST_CASE("projections are (out, in) under transformers' names", "[tensors]") {
 TEST_CASE("a tied head is not in the checkpoint", "[tensors]") {
   CHECK(shape_of(model_tensors<ExpertTiny>(), "lm_head.weight").empty());
 }
+
+}  // namespace tensors_test

@@ -2,11 +2,11 @@
 // declare.
 #include <type_traits>
 
-#include "../../experts/expert-json/expert.hpp"
-#include "../../experts/expert-neo4j/expert.hpp"
-#include "../../experts/expert-sql/expert.hpp"
-#include "../../experts/expert-typescript/expert.hpp"
 #include "catch.hpp"
+#include "experts/expert-json/expert.hpp"
+#include "experts/expert-neo4j/expert.hpp"
+#include "experts/expert-sql/expert.hpp"
+#include "experts/expert-typescript/expert.hpp"
 #include "scaffold_json.hpp"
 #include "scaffold_json_tiny.hpp"
 #include "scaffold_neo4j.hpp"

@@ -8,7 +8,6 @@
 #include <thread>
 #include <vector>
 
-#include "cli/cached.hpp"
 #include "cli/common.hpp"
 #include "expert/io/cache_file.hpp"
 

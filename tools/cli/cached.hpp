@@ -1,6 +1,5 @@
 // A tokenizer.json, and the vocabulary that a grammar masks: made once for all runs, where a directory keeps them.
 #pragma once
-#include <CLI/CLI.hpp>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -9,21 +8,9 @@
 
 #include "cli/common.hpp"
 #include "expert/grammar/vocabulary_cache.hpp"
-#include "expert/io/cache_file.hpp"
 #include "expert/text/tokenizer_cache.hpp"
 
 namespace cli {
-
-inline void add_cache_option(CLI::App& command, std::string& directory, const std::string& what) {
-  command.add_option("--cache", directory,
-                     "directory that keeps " + what +
-                         " for the next run, or none; default: $XDG_CACHE_HOME/expert or ~/.cache/expert");
-}
-// Of --cache; empty: nothing is kept, as where the environment names no directory.
-inline std::string cache_directory(const std::string& flag) {
-  if (flag == "none") return {};
-  return flag.empty() ? default_cache_directory() : flag;
-}
 
 // Here and below `cache` is a directory, or empty; what became of it is said.
 inline Tokenizer load_tokenizer(const std::string& file, const std::string& cache, const Report& report) {

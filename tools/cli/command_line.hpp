@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "cli/common.hpp"
+#include "expert/io/cache_file.hpp"
 #include "expert/json/fields.hpp"
 
 namespace cli {
@@ -22,6 +23,17 @@ inline std::vector<std::string> with_dashes(int argc, char** argv) {
     std::replace(argument.begin(), argument.begin() + static_cast<std::ptrdiff_t>(end), '_', '-');
   }
   return arguments;
+}
+
+inline void add_cache_option(CLI::App& command, std::string& directory, const std::string& what) {
+  command.add_option("--cache", directory,
+                     "directory that keeps " + what +
+                         " for the next run, or none; default: $XDG_CACHE_HOME/expert or ~/.cache/expert");
+}
+// Of --cache; empty: nothing is kept, as where the environment names no directory.
+inline std::string cache_directory(const std::string& flag) {
+  if (flag == "none") return {};
+  return flag.empty() ? default_cache_directory() : flag;
 }
 
 // Throws EXPERT-E400 for the first argument that nothing took, naming the flag that is spelt most like it.

@@ -12,6 +12,7 @@
 
 #include "cli/answers.hpp"
 #include "cli/cached.hpp"
+#include "cli/command_line.hpp"
 #include "cli/common.hpp"
 #include "cli/grammar_source.hpp"
 #include "cli/judge.hpp"

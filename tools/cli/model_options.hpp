@@ -7,7 +7,7 @@
 #include <thread>
 #include <vector>
 
-#include "cli/cached.hpp"
+#include "cli/command_line.hpp"
 #include "cli/common.hpp"
 #include "expert/data/row_fields.hpp"
 #include "expert/io/sha256.hpp"

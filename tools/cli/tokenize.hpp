@@ -4,6 +4,7 @@
 #include <string>
 
 #include "cli/cached.hpp"
+#include "cli/command_line.hpp"
 #include "cli/common.hpp"
 #include "expert/data/jsonl.hpp"
 #include "expert/data/shapes.hpp"

@@ -7,7 +7,6 @@
 
 #include "cli/command_line.hpp"
 #include "cli/train.hpp"
-#include "cli/train_job.hpp"
 #include "expert/registry.hpp"
 
 namespace cli {

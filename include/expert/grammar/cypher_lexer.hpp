@@ -62,36 +62,36 @@ inline bool is_cypher_reserved(std::string_view word) {
   return std::binary_search(cypher_reserved.begin(), cypher_reserved.end(), std::string_view(capitals));
 }
 
-struct CodeRange {
+struct CypherRange {
   std::uint32_t first, last;
 };
 template <std::size_t N>
-constexpr bool any_holds(const std::array<CodeRange, N>& ranges, std::uint32_t code) {
-  return std::any_of(ranges.begin(), ranges.end(), [&](CodeRange r) { return code >= r.first && code <= r.last; });
+constexpr bool any_holds(const std::array<CypherRange, N>& ranges, std::uint32_t code) {
+  return std::any_of(ranges.begin(), ranges.end(), [&](CypherRange r) { return code >= r.first && code <= r.last; });
 }
 // Unicode's White_Space beyond ASCII, and U+180E, which openCypher lists too.
-inline constexpr std::array<CodeRange, 8> cypher_spaces{{{0x85, 0x85},
-                                                         {0xa0, 0xa0},
-                                                         {0x1680, 0x1680},
-                                                         {0x180e, 0x180e},
-                                                         {0x2000, 0x200a},
-                                                         {0x2028, 0x2029},
-                                                         {0x202f, 0x202f},
-                                                         {0x205f, 0x205f}}};
+inline constexpr std::array<CypherRange, 8> cypher_spaces{{{0x85, 0x85},
+                                                           {0xa0, 0xa0},
+                                                           {0x1680, 0x1680},
+                                                           {0x180e, 0x180e},
+                                                           {0x2000, 0x200a},
+                                                           {0x2028, 0x2029},
+                                                           {0x202f, 0x202f},
+                                                           {0x205f, 0x205f}}};
 // Blocks beyond ASCII without letters: controls, punctuation, symbols, private use. What is left counts as a letter.
-inline constexpr std::array<CodeRange, 13> no_letters{{{0x80, 0xa9},
-                                                       {0xab, 0xb4},
-                                                       {0xb6, 0xb9},
-                                                       {0xbb, 0xbf},
-                                                       {0xd7, 0xd7},
-                                                       {0xf7, 0xf7},
-                                                       {0x2000, 0x203e},
-                                                       {0x2041, 0x206f},
-                                                       {0x2190, 0x2bff},
-                                                       {0x3000, 0x3004},
-                                                       {0x3008, 0x3020},
-                                                       {0xe000, 0xf8ff},
-                                                       {0xfe10, 0xff0f}}};
+inline constexpr std::array<CypherRange, 13> no_letters{{{0x80, 0xa9},
+                                                         {0xab, 0xb4},
+                                                         {0xb6, 0xb9},
+                                                         {0xbb, 0xbf},
+                                                         {0xd7, 0xd7},
+                                                         {0xf7, 0xf7},
+                                                         {0x2000, 0x203e},
+                                                         {0x2041, 0x206f},
+                                                         {0x2190, 0x2bff},
+                                                         {0x3000, 0x3004},
+                                                         {0x3008, 0x3020},
+                                                         {0xe000, 0xf8ff},
+                                                         {0xfe10, 0xff0f}}};
 
 class CypherLexer {
  public:
