@@ -8,6 +8,7 @@
 #include "expert/core/threads.hpp"
 #include "expert/grammar/vocabulary.hpp"
 #include "expert/io/cache_file.hpp"
+#include "expert/io/made_once.hpp"
 
 namespace expert {
 inline namespace v0 {

@@ -15,8 +15,6 @@
 #include <cstdlib>
 #include <cstring>
 #include <initializer_list>
-#include <memory>
-#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -24,7 +22,6 @@
 #include <vector>
 
 #include "expert/core/error.hpp"
-#include "expert/core/image.hpp"
 #include "expert/core/join.hpp"
 #include "expert/core/threads.hpp"
 #include "expert/io/atomic_file.hpp"
@@ -181,30 +178,6 @@ inline std::string keep_in_cache(const CacheKind& kind, const std::string& direc
   } catch (const Error& e) {  // a full disk must not stop it
     return joined({what, ", not kept, ", e.what()});
   }
-}
-
-// What is made once for all runs -> {the value, what became of the cache as a line for the user}, which is empty where
-// the value came from there. `verb`: "tokenizer: read". load(image, what keeps the image) gives an optional, empty
-// where the image cannot be a value; make() a value; save(value, writer) writes its image. A damaged file is removed
-// and made again. Throws what make() throws.
-template <class Result, class Load, class Make, class Save>
-Result made_once(const CacheKind& kind, const std::string& directory, const std::string& key, ThreadPool& pool,
-                 std::string_view verb, Load&& load, Make&& make, Save&& save) {
-  const std::string path = cache_path(kind, directory, key);
-  std::string note(verb);
-  if (path_exists(path)) try {
-      const auto file = std::make_shared<const MappedFile>(open_cached_file(kind, path, pool));
-      if (auto known = load(ImageReader(cached_bytes(*file)), file)) return {std::move(*known), {}};
-      throw cache_damage(path, std::string(kind.name), "what cannot be that");
-    } catch (const Error& e) {
-      ::unlink(path.c_str());
-      note = joined({verb, " again, because ", e.what(), ";"});
-    }
-  auto value = make();
-  ImageWriter image;
-  save(value, image);
-  note = keep_in_cache(kind, directory, key, image.bytes(), pool, note);
-  return {std::move(value), std::move(note)};
 }
 
 // Of what kind the file of a cache is by its name; null where it is none.

@@ -13,6 +13,7 @@
 #include "expert/core/limits.hpp"
 #include "expert/core/threads.hpp"
 #include "expert/io/cache_file.hpp"
+#include "expert/io/made_once.hpp"
 #include "expert/json/read_file.hpp"
 #include "expert/text/tokenizer.hpp"
 

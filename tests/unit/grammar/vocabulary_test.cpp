@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "catch.hpp"
+#include "changed_words.hpp"
 #include "error_of.hpp"
 #include "expert/grammar/vocabulary_cache.hpp"
 #include "temp_dir.hpp"
@@ -229,18 +230,9 @@ TEST_CASE("tables of any content are refused or harmless", "[grammar][cache]") {
   tokens.emplace_back();
   const VocabularyTexts texts = texts_of(tokens);
   const std::string image = image_of(Vocabulary(VocabularyTexts(texts)));
-  std::vector<std::uint32_t> words(image.size() / 4);
   std::int64_t refused = 0, taken = 0;
   for (int i = 0; i < 20000; ++i) {
-    std::memcpy(words.data(), image.data(), image.size());
-    for (std::uint64_t changes = 1 + random() % 3; changes > 0; --changes) {
-      std::uint32_t& word = words[random() % words.size()];
-      const std::uint32_t choices[] = {
-          word + 1, word - 1, 0, ~0u, word ^ 1u << random() % 32, static_cast<std::uint32_t>(random() % 64)};
-      word = choices[random() % std::size(choices)];
-    }
-    auto bytes = std::make_shared<std::vector<std::uint64_t>>(image.size() / 8);
-    std::memcpy(bytes->data(), words.data(), image.size());
+    const auto bytes = std::make_shared<const std::vector<std::uint64_t>>(changed_words(image, random, 64));
     VocabularyTexts mine = texts;
     const auto vocabulary = Vocabulary::load(mine, ImageReader(std::as_bytes(std::span(*bytes))), bytes);
     (vocabulary ? taken : refused) += 1;

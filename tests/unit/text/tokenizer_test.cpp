@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cstring>
 #include <ctime>
 #include <filesystem>
 #include <map>
@@ -13,6 +12,7 @@
 #include <thread>
 
 #include "catch.hpp"
+#include "changed_words.hpp"
 #include "error_of.hpp"
 #include "expert/core/random.hpp"
 #include "expert/data/jsonl.hpp"
@@ -513,18 +513,9 @@ TEST_CASE("a damaged tokenizer of the cache is said, and read again", "[cache]")
 TEST_CASE("images of any content are refused or harmless", "[cache]") {
   const std::string image = image_of(Tokenizer::parse(small_file(), "small.json"));
   std::mt19937_64 random(7);
-  std::vector<std::uint32_t> words(image.size() / 4);
-  std::vector<std::uint64_t> bytes(image.size() / 8);
   std::int64_t refused = 0, taken = 0;
   for (int i = 0; i < 20000; ++i) {
-    std::memcpy(words.data(), image.data(), image.size());
-    for (std::uint64_t changes = 1 + random() % 3; changes > 0; --changes) {
-      std::uint32_t& word = words[random() % words.size()];
-      const std::uint32_t choices[] = {
-          word + 1, word - 1, 0, ~0u, word ^ 1u << random() % 32, static_cast<std::uint32_t>(random() % 300)};
-      word = choices[random() % std::size(choices)];
-    }
-    std::memcpy(bytes.data(), words.data(), image.size());
+    const std::vector<std::uint64_t> bytes = changed_words(image, random, 300);
     const auto tokenizer = detail::TokenizerImage::load(ImageReader(std::as_bytes(std::span(bytes))));
     (tokenizer ? taken : refused) += 1;
     if (!tokenizer) continue;
