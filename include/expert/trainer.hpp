@@ -59,7 +59,7 @@ class Trainer {
   // Weights are checked already (weights.hpp). `layout` is for the tests of the plan. Throws EXPERT-E304 and
   // std::bad_alloc.
   Trainer(CpuDevice& device, const Weights<E>& weights, TrainerOptions options,
-          Arena::Layout layout = Arena::Layout::packed)
+          Arena::Layout layout = Arena::Layout::large_pages)
       : cpu_(device.cpu()),
         model_(weights.view()),
         options_(options),

@@ -70,11 +70,12 @@ constexpr std::int64_t total_bytes(std::span<const Region> regions) {
 }
 
 // Memory comes from mmap, so untouched regions cost nothing and what is touched reads as zero.
+// `large_pages` is for what will be touched whole, `packed` for what may not be: a cache of keys for the longest text.
 // `guarded` is for tests that prove the plan: every region ends at a page without access, begins after one, and is
 // filled with 0xff (a NaN in f32 and bf16), so that reading before writing and writing outside both show.
 class Arena {
  public:
-  enum class Layout { packed, guarded };
+  enum class Layout { packed, large_pages, guarded };
 
   explicit Arena(std::span<const Region> regions, Layout layout = Layout::packed) : layout_(layout) {
     const std::int64_t page = sysconf(_SC_PAGESIZE);
@@ -94,7 +95,7 @@ class Arena {
              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (memory == MAP_FAILED) throw std::bad_alloc();
     base_ = static_cast<std::byte*>(memory);
-    if (layout == Layout::packed) detail::prefer_large_pages(memory, mapped_);
+    if (layout == Layout::large_pages) detail::prefer_large_pages(memory, mapped_);
     if (layout != Layout::guarded) return;
     for (std::size_t i = 0; i < offsets_.size(); ++i) {
       const std::int64_t first = offsets_[i] / page * page, last = offsets_[i] + aligned(sizes_[i]);
