@@ -180,7 +180,10 @@ class Weights {
       return matrix(cpu, name);
     } else {
       typename ModelView<E>::Projected view{packed_shape_of(p), out_features<M>(p), in_features<M>(p)};
-      if (to_pack_ != nullptr) pack(cpu, name, view.packed, to_pack_ + offset);
+      if (to_pack_ != nullptr) {
+        pack(cpu, name, view.packed, to_pack_ + offset);
+        checkpoint_.release(*checkpoint_.find(name));
+      }
       view.packed.place(packed_ + offset);
       offset += view.packed.packed_bytes();
       return view;

@@ -227,6 +227,30 @@ TEST_CASE("the bits do not depend on the number of threads", "[gemm]") {
     }
 }
 
+TEST_CASE("rows of bf16 that are packed once for all threads give the bits of a product on one", "[gemm]") {
+  for (const Isa isa : usable_isas())
+    for (const auto& [m, k] : {std::pair<std::int64_t, std::int64_t>{1009, 1600}, {70, 333}}) {  // two passes, one
+      if (isa == Isa::AmxEmulated && m > 100) continue;                                          // too slow
+      const std::int64_t n = 300, r = 12;
+      const auto a = random_values<bf16>(m * k, 1), b = random_values<bf16>(n * k, 2),
+                 left = random_values<bf16>(m * r, 3), right = random_values<bf16>(n * r, 4);
+      const DenseSource<bf16> columns{b.data(), k, true};
+      const AddedProduct<bf16> added{left.data(), r, {right.data(), r, true}, r, 0.25f};
+      for (const Trans ta : {no, yes})
+        for (const int threads : {1, 2, 8}) {
+          CpuDevice device(threads, isa);
+          Cpu cpu = device.cpu();
+          if (!with_pair_kernels(isa, [](auto) noexcept {})) continue;
+          std::vector<bf16> c(static_cast<std::size_t>(m * n), bf16(0.5f)), serial = c;
+          const std::int64_t lda = ta == yes ? m : k;
+          gemm(cpu, ta, m, n, k, 0.7f, a.data(), lda, columns, 0.5f, c.data(), n, added);
+          gemm_serial(isa, cpu.gemm_workspace(0), ta, m, n, k, 0.7f, a.data(), lda, columns, 0.5f, serial.data(), n,
+                      added);
+          CHECK(std::memcmp(c.data(), serial.data(), c.size() * sizeof(bf16)) == 0);
+        }
+    }
+}
+
 TEST_CASE("a row has the same bits alone and in a batch, a column among few and among many", "[gemm]") {
   for (const Isa isa : usable_isas()) {
     CpuDevice device(2, isa);
@@ -251,12 +275,20 @@ TEST_CASE("a row has the same bits alone and in a batch, a column among few and 
 }
 
 TEST_CASE("a grid of tiles covers the output and fits the scratch", "[gemm]") {
+  const auto covers = [](const GemmGrid& g, std::int64_t m, std::int64_t n) {
+    return g.rows * g.tile_m >= m && (g.rows - 1) * g.tile_m < m && g.cols * g.tile_n >= n &&
+           (g.cols - 1) * g.tile_n < n;
+  };
   for (const std::int64_t m : {1, 7, 14, 100, 503, 504, 505, 5000})
     for (const std::int64_t n : {1, 12, 32, 33, 1000, 200000})
       for (const int threads : {1, 2, 3, 8, 64}) {
         const GemmGrid g = gemm_grid(m, n, threads, 14, 32);
-        REQUIRE((g.rows * g.tile_m >= m && (g.rows - 1) * g.tile_m < m));
-        REQUIRE((g.cols * g.tile_n >= n && (g.cols - 1) * g.tile_n < n));
+        REQUIRE(covers(g, m, n));
+        REQUIRE(covers(pair_grid(m, n, threads), m, n));
+        for (const std::int64_t panel_n : {160, 256}) {
+          const GemmGrid panels = pair_panel_grid(m, n, threads, panel_n);
+          REQUIRE((covers(panels, m, n) && panels.tile_n <= panel_n && panels.tile_m % 32 == 0));
+        }
         REQUIRE(
             (g.tile_m <= gemm_tile_rows && std::min(m, g.tile_m) * g.tile_n <= gemm_tile_floats && g.tile_n % 32 == 0));
       }

@@ -33,7 +33,7 @@ namespace detail {
 // through the page tables too. A large page counts whole from its first byte on, so small blocks are left alone.
 inline void prefer_large_pages([[maybe_unused]] void* memory, [[maybe_unused]] std::int64_t bytes) noexcept {
 #if defined(MADV_HUGEPAGE)
-  constexpr std::int64_t worth_it = std::int64_t{8} << 20;
+  constexpr std::int64_t worth_it = std::int64_t{4} << 20;
   if (bytes < worth_it) return;
   const auto page = static_cast<std::uintptr_t>(sysconf(_SC_PAGESIZE)),
              first = reinterpret_cast<std::uintptr_t>(memory);

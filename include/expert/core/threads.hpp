@@ -53,6 +53,7 @@ class ThreadPool {
   explicit ThreadPool(int threads) {
     if (threads < 1 || threads > max_threads) refuse(threads, joined({"a count from 1 to ", max_threads}));
     spin_ = threads <= ::sysconf(_SC_NPROCESSORS_ONLN);
+    shares_.resize(static_cast<std::size_t>(threads));
     workers_.reserve(static_cast<std::size_t>(threads - 1));  // a worker keeps a pointer to its entry
     for (int t = 1; t < threads; ++t) {
       workers_.push_back({this, t, {}});
@@ -68,9 +69,12 @@ class ThreadPool {
   ThreadPool& operator=(const ThreadPool&) = delete;
 
   int size() const noexcept { return static_cast<int>(workers_.size()) + 1; }
+  // Whether the calling thread is inside a task of this pool.
+  bool in_task() const noexcept { return current().pool == this; }
 
-  // Calls f(chunk, thread) for every chunk in [0, chunks), thread in [0, size()); returns when all are done, with their
-  // writes visible. f must be noexcept (an exception could cross no worker). Allocates nothing.
+  // Calls f(chunk, thread) for every chunk in [0, chunks), chunks < 2^31, thread in [0, size()); returns when all are
+  // done, with their writes visible. Which thread does a chunk differs from call to call. f must be noexcept (an
+  // exception could cross no worker). Allocates nothing.
   template <class F>
   void parallel_for(std::int64_t chunks, F&& f) noexcept {
     using Function = std::remove_reference_t<F>;
@@ -78,7 +82,7 @@ class ThreadPool {
         std::is_nothrow_invocable_v<Function&, std::int64_t, int>,
         "EXPERT-E041: parallel_for needs f(int64 chunk, int thread) to be noexcept. Mark the lambda noexcept.");
     if (chunks <= 0) return;
-    const bool nested = current().pool == this;
+    const bool nested = in_task();
     if (nested || chunks == 1 || workers_.empty()) {
       const FlushDenormals flush;
       const Place outer = current();
@@ -88,10 +92,14 @@ class ThreadPool {
       current() = outer;
       return;
     }
-    task_ = {const_cast<void*>(static_cast<const void*>(&f)), chunks,
+    task_ = {const_cast<void*>(static_cast<const void*>(&f)),
              [](void* context, std::int64_t begin, std::int64_t end, int thread) noexcept {
                for (std::int64_t c = begin; c < end; ++c) (*static_cast<Function*>(context))(c, thread);
              }};
+    const std::int64_t n = size(), each = chunks / n, rest = chunks % n;
+    for (std::int64_t t = 0; t < n; ++t)
+      __atomic_store_n(&shares_[static_cast<std::size_t>(t)].chunks,
+                       packed(each * t + rest * t / n, each * (t + 1) + rest * (t + 1) / n), __ATOMIC_RELAXED);
     __atomic_store_n(&pending_, static_cast<std::uint32_t>(workers_.size()), __ATOMIC_RELAXED);
     start_epoch();
     {
@@ -107,7 +115,6 @@ class ThreadPool {
  private:
   struct Task {
     void* context = nullptr;
-    std::int64_t chunks = 0;
     void (*run)(void*, std::int64_t begin, std::int64_t end, int thread) noexcept = nullptr;
   };
   struct Worker {
@@ -132,10 +139,34 @@ class ThreadPool {
                                    .fix = "Pass the number of CPU cores"});
   }
 
-  void share(int thread) const noexcept {
-    const std::int64_t n = size(), each = task_.chunks / n, rest = task_.chunks % n;
-    const std::int64_t begin = each * thread + rest * thread / n, end = each * (thread + 1) + rest * (thread + 1) / n;
-    if (begin < end) task_.run(task_.context, begin, end, thread);
+  // Chunks [begin, end) that a thread has yet to do, in one word.
+  struct alignas(64) Share {
+    std::uint64_t chunks = 0;  // read and written by __atomic builtins only
+  };
+  static std::uint64_t packed(std::int64_t begin, std::int64_t end) noexcept {
+    return static_cast<std::uint64_t>(end) << 32 | static_cast<std::uint64_t>(begin);
+  }
+  // Runs some chunks of a share: its owner's from the front, another's from the back. False where none are left.
+  bool take(Share& share, bool own, int thread) const noexcept {
+    std::uint64_t seen = __atomic_load_n(&share.chunks, __ATOMIC_RELAXED);
+    for (;;) {
+      const auto begin = static_cast<std::int64_t>(seen & 0xffffffffu), end = static_cast<std::int64_t>(seen >> 32);
+      if (begin >= end) return false;
+      const std::int64_t count = end - begin < 16 ? 1 : (end - begin) / 8;
+      const std::uint64_t left = own ? packed(begin + count, end) : packed(begin, end - count);
+      if (!__atomic_compare_exchange_n(&share.chunks, &seen, left, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) continue;
+      const std::int64_t from = own ? begin : end - count;
+      task_.run(task_.context, from, from + count, thread);
+      return true;
+    }
+  }
+  // A thread's own share, which is the same from task to task and so finds its rows in its caches, then what others are
+  // behind with: cores are not equally fast where other programs run beside.
+  void share(int thread) noexcept {
+    const std::size_t n = shares_.size();
+    for (std::size_t i = 0; i < n; ++i)
+      while (take(shares_[(static_cast<std::size_t>(thread) + i) % n], i == 0, thread)) {
+      }
   }
 
   static void* run_worker(void* worker) noexcept {
@@ -201,9 +232,10 @@ class ThreadPool {
   }
 
   std::vector<Worker> workers_;
-  Task task_;          // published by epoch_
-  bool stop_ = false;  // published by epoch_
-  bool spin_ = false;  // written before the workers start
+  std::vector<Share> shares_;  // of each thread, published by epoch_
+  Task task_;                  // published by epoch_
+  bool stop_ = false;          // published by epoch_
+  bool spin_ = false;          // written before the workers start
   pthread_mutex_t mutex_ = PTHREAD_MUTEX_INITIALIZER;
   pthread_cond_t changed_ = PTHREAD_COND_INITIALIZER;
   alignas(64) std::uint32_t epoch_ = 0;    // read and written by __atomic builtins only, as are the next two

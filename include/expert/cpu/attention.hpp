@@ -274,7 +274,8 @@ class PairProducts {
     for (std::int64_t i = 0; i < m; i += 32)
       for (std::int64_t j = 0; j < n; j += 32)
         product_.multiply(std::min<std::int64_t>(32, m - i), depth, a.data + i / 32 * a.block, a.at, b + j / 16 * strip,
-                          j + 16 < n ? b + (j / 16 + 1) * strip : nullptr, c + i * ldc + j, {ldc, 16, 16 * ldc}, fresh);
+                          j + 16 < n ? b + (j / 16 + 1) * strip : nullptr, c + i * ldc + j, {ldc, 16, 16 * ldc}, fresh,
+                          beside_);
   }
   // out (m, width) += a (m, depth) . b (depth, head_dim). The last tile of rows covers rows that are another's: theirs
   // are put back, since zero times what is not finite is not zero.
@@ -293,6 +294,7 @@ class PairProducts {
   Kept kept_[64];
   std::int64_t most_kept_, next_ = 0;
   typename K::Product product_;
+  typename K::NothingBeside beside_;
 };
 
 // Calls f(std::type_identity<Products>{}) with those of T on an instruction set.
@@ -486,14 +488,15 @@ struct AttentionBackwardTask : AttentionTask<Products, T> {
   }
 };
 
-// f(worker, task) for every task, dealt out in turn: later tiles of a document have more keys to look at. Each thread
-// has one worker, a Worker{tiles..., cpu, thread}.
+// f(worker, task) for every task, as threads come for them: later tiles of a document have more keys to look at. Each
+// thread has one worker, a Worker{tiles..., cpu, thread}.
 template <class Worker, class F, class... Tiles>
 void deal_out(Cpu& cpu, std::int64_t tasks, F&& f, const Tiles&... tiles) noexcept {
   const std::int64_t hands = std::min<std::int64_t>(cpu.pool->size(), tasks);
-  cpu.pool->parallel_for(hands, [&](std::int64_t hand, int thread) noexcept {
+  std::int64_t next = 0;
+  cpu.pool->parallel_for(hands, [&](std::int64_t, int thread) noexcept {
     Worker worker(tiles..., cpu, thread);
-    for (std::int64_t i = hand; i < tasks; i += hands) f(worker, i);
+    for (std::int64_t i; (i = __atomic_fetch_add(&next, 1, __ATOMIC_RELAXED)) < tasks;) f(worker, i);
   });
 }
 

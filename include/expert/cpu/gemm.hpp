@@ -48,19 +48,43 @@ constexpr GemmGrid gemm_grid(std::int64_t m, std::int64_t n, int threads, std::i
   return best;
 }
 
-// The same for products in pairs, which cut their own panels: one tile for each thread.
+// The same for products in pairs. Against a multiply-add of AMX, an element of B costs 72 to unpack and one of A 20 to
+// fetch, once for each panel of B.
+struct PairCost {
+  constexpr std::int64_t operator()(std::int64_t tile_m, std::int64_t tile_n) const {
+    const std::int64_t panels = (tile_n + pair_panel_columns - 1) / pair_panel_columns;
+    return tile_m * tile_n + 72 * tile_n + 20 * tile_m * panels;
+  }
+};
+constexpr std::int64_t pair_part(std::int64_t x, std::int64_t parts) {
+  return ((x + parts - 1) / parts + 31) / 32 * 32;
+}
+
+// One tile for each thread.
 constexpr GemmGrid pair_grid(std::int64_t m, std::int64_t n, int threads) {
-  const auto part = [](std::int64_t x, std::int64_t parts) { return ((x + parts - 1) / parts + 31) / 32 * 32; };
   GemmGrid best{};
   std::int64_t least = -1;
   for (std::int64_t split_m = 1; split_m <= threads; ++split_m) {
-    const std::int64_t tile_m = part(m, split_m), tile_n = part(n, threads / split_m);
-    // Against a multiply-add of AMX, an element of B costs 72 to unpack and one of A 20 to pack, once for each panel.
-    const std::int64_t panels = (tile_n + pair_panel_columns - 1) / pair_panel_columns;
-    const std::int64_t cost = tile_m * tile_n + 72 * tile_n + 20 * tile_m * panels;
+    const std::int64_t tile_m = pair_part(m, split_m), tile_n = pair_part(n, threads / split_m),
+                       cost = PairCost{}(tile_m, tile_n);
     if (least < 0 || cost < least)
       least = cost, best = {tile_m, tile_n, (m + tile_m - 1) / tile_m, (n + tile_n - 1) / tile_n};
   }
+  return best;
+}
+// Tiles of one panel, more than there are threads: those that are ahead take from the others.
+constexpr GemmGrid pair_panel_grid(std::int64_t m, std::int64_t n, int threads, std::int64_t panel_n) {
+  GemmGrid best{};
+  std::int64_t least = -1;
+  for (std::int64_t split_m = 1; split_m <= threads; ++split_m)
+    for (std::int64_t width = 32; width <= panel_n; width *= 2) {
+      const std::int64_t tile_m = pair_part(m, split_m), tile_n = std::min(2 * width > panel_n ? panel_n : width, n),
+                         rows = (m + tile_m - 1) / tile_m, cols = (n + tile_n - 1) / tile_n,
+                         turns = (rows * cols + threads - 1) / threads;
+      // The last tile ends half a turn late in the mean.
+      const std::int64_t cost = (2 * turns + 1) * PairCost{}(tile_m, tile_n);
+      if (least < 0 || cost < least) least = cost, best = {tile_m, tile_n, rows, cols};
+    }
   return best;
 }
 
@@ -90,8 +114,8 @@ void gemm_serial(Isa set, float* workspace, Trans ta, std::int64_t m, std::int64
   if constexpr (multiplies_pairs<TA, B>)
     if (with_pair_kernels(set, [&](auto kernels) noexcept {
           using K = decltype(kernels);
-          K::template pair_gemm<typename K::Product>(ta == Trans::yes, m, n, k, alpha, a, lda, b, beta, c, ldc, added,
-                                                     workspace);
+          using Gemm = typename K::template PairGemm<typename K::Product, B, TC>;
+          Gemm(ta == Trans::yes, m, n, k, alpha, a, lda, b, beta, c, ldc, added, nullptr, workspace).run();
         }))
       return;
   with_kernels(set, [&](auto kernels) noexcept {
@@ -112,6 +136,45 @@ void gemm_serial(Isa set, float* workspace, Trans ta, Trans tb, std::int64_t m, 
   gemm_serial(set, workspace, ta, m, n, k, alpha, a, lda, DenseSource<TB>{b, ldb, tb == Trans::yes}, beta, c, ldc);
 }
 
+// In pairs, by all threads. Where a row of A meets several panels of B it is packed once for all. False where the set
+// has no such instructions.
+template <class B, class TC>
+bool pair_gemm(Cpu& cpu, Trans ta, std::int64_t m, std::int64_t n, std::int64_t k, float alpha, const bf16* a,
+               std::int64_t lda, const B& b, float beta, TC* c, std::int64_t ldc,
+               const AddedProduct<bf16>& added) noexcept {
+  return with_pair_kernels(cpu.isa, [&](auto kernels) noexcept {
+    using K = decltype(kernels);
+    using Gemm = typename K::template PairGemm<typename K::Product, B, TC>;
+    const auto tile = [&](std::int64_t i, std::int64_t rows, std::int64_t j, std::int64_t cols, const B& columns,
+                          const AddedProduct<bf16>& more, const std::uint32_t* packed, int thread) noexcept {
+      return Gemm(ta == Trans::yes, rows, cols, k, alpha, ta == Trans::yes ? a + i : a + i * lda, lda, columns, beta,
+                  c + i * ldc + j, ldc, more, packed, cpu.gemm_workspace(thread));
+    };
+    const bool once = k <= pair_depth && n > pair_panel_columns;
+    const std::int64_t block = pair_block_dwords(k, added.k), pass_m = once ? shared_workspace_floats / block * 32 : m;
+    auto* packed = once ? reinterpret_cast<std::uint32_t*>(cpu.shared_workspace()) : nullptr;
+    for (std::int64_t first = 0; first < m; first += pass_m) {
+      const std::int64_t rows = std::min(pass_m, m - first);
+      if (once)
+        cpu.pool->parallel_for((rows + 31) / 32, [&](std::int64_t i, int thread) noexcept {
+          const AddedProduct<bf16> more = added.from(first, 0);
+          tile(first, rows, 0, n, b, more, nullptr, thread)
+              .pack_block(i * 32, std::min<std::int64_t>(32, rows - i * 32), packed + i * block);
+        });
+      const GemmGrid grid = once ? pair_panel_grid(rows, n, cpu.pool->size(), pair_panel_width(k, added.k))
+                                 : pair_grid(rows, n, cpu.pool->size());
+      cpu.pool->parallel_for(grid.rows * grid.cols, [&](std::int64_t index, int thread) noexcept {
+        const std::int64_t i = index / grid.cols * grid.tile_m, j = index % grid.cols * grid.tile_n;
+        const B columns = b.from_column(j);
+        const AddedProduct<bf16> more = added.from(first + i, j);
+        tile(first + i, std::min(grid.tile_m, rows - i), j, std::min(grid.tile_n, n - j), columns, more,
+             once ? packed + i / 32 * block : nullptr, thread)
+            .run();
+      });
+    }
+  });
+}
+
 // C = alpha (op(A) op(B) + added) + beta C. In pairs it is one product over a longer k, which rounds C once; otherwise
 // `added` goes to the C of the first.
 template <class TA, class B, class TC>
@@ -126,17 +189,20 @@ void gemm(Cpu& cpu, Trans ta, std::int64_t m, std::int64_t n, std::int64_t k, fl
   }
   constexpr std::int64_t worth_waking = std::int64_t{1}
                                         << 17;  // multiply-adds: about the time that it takes to wake a thread
-  const bool alone = k <= 0 || m * n <= worth_waking / k;
+  if (k <= 0 || m * n <= worth_waking / k || cpu.pool->in_task())
+    return cpu.pool->parallel_for(1, [&](std::int64_t, int thread) noexcept {
+      gemm_serial(cpu.isa, cpu.gemm_workspace(thread), ta, m, n, k, alpha, a, lda, b, beta, c, ldc, added);
+    });
+  if constexpr (multiplies_pairs<TA, B>)
+    if (pair_gemm(cpu, ta, m, n, k, alpha, a, lda, b, beta, c, ldc, added)) return;
   const auto [row_step, col_step] = with_kernels(cpu.isa, [](auto kernels) noexcept {
     return std::pair<std::int64_t, std::int64_t>(decltype(kernels)::gemm_rows, decltype(kernels)::panel);
   });
-  const int threads = alone ? 1 : cpu.pool->size();
-  const GemmGrid grid = pairs ? pair_grid(m, n, threads) : gemm_grid(m, n, threads, row_step, col_step);
-  cpu.pool->parallel_for(alone ? 1 : grid.rows * grid.cols, [&](std::int64_t tile, int thread) noexcept {
-    const std::int64_t i = alone ? 0 : tile / grid.cols * grid.tile_m, j = alone ? 0 : tile % grid.cols * grid.tile_n;
-    gemm_serial(cpu.isa, cpu.gemm_workspace(thread), ta, alone ? m : std::min(grid.tile_m, m - i),
-                alone ? n : std::min(grid.tile_n, n - j), k, alpha, ta == Trans::yes ? a + i : a + i * lda, lda,
-                b.from_column(j), beta, c + i * ldc + j, ldc, added.from(i, j));
+  const GemmGrid grid = gemm_grid(m, n, cpu.pool->size(), row_step, col_step);
+  cpu.pool->parallel_for(grid.rows * grid.cols, [&](std::int64_t tile, int thread) noexcept {
+    const std::int64_t i = tile / grid.cols * grid.tile_m, j = tile % grid.cols * grid.tile_n;
+    gemm_serial(cpu.isa, cpu.gemm_workspace(thread), ta, std::min(grid.tile_m, m - i), std::min(grid.tile_n, n - j), k,
+                alpha, ta == Trans::yes ? a + i : a + i * lda, lda, b.from_column(j), beta, c + i * ldc + j, ldc);
   });
 }
 template <class TA, class TB, class TC>

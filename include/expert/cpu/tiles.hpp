@@ -102,68 +102,6 @@ class HardwareTiles {
 };
 #endif
 
-// multiply: sums (4 tiles: rows 0-15 and 16-31 by the first and the second strip of columns) = or += A B, `depth` tiles
-// of k. a: tiles (depth, 2); first, second: tiles (depth) behind each other, `second` null where there is no such
-// strip. Tiles of rows that are all beyond `rows` are neither read nor written.
-template <class Tiles>
-class TileProduct {
- public:
-  [[gnu::noinline]] void multiply(std::int64_t rows, std::int64_t depth, const std::uint32_t* a, const TileLayout& a_at,
-                                  const std::uint32_t* first, const std::uint32_t* second, float* sums,
-                                  const TileLayout& sums_at, bool fresh) noexcept {
-    if (rows > 16 && second != nullptr)
-      block<true, true>(depth, a, a_at, first, second, sums, sums_at, fresh);
-    else if (rows > 16)
-      block<true, false>(depth, a, a_at, first, second, sums, sums_at, fresh);
-    else if (second != nullptr)
-      block<false, true>(depth, a, a_at, first, second, sums, sums_at, fresh);
-    else
-      block<false, false>(depth, a, a_at, first, second, sums, sums_at, fresh);
-  }
-
- private:
-  template <bool low_rows, bool second_strip>
-  void block(std::int64_t depth, const std::uint32_t* a, const TileLayout& a_at, const std::uint32_t* first,
-             const std::uint32_t* second, float* sums, const TileLayout& sums_at, bool fresh) noexcept {
-    constexpr int tile = 256;
-    float *right = sums + sums_at.next, *low = sums + sums_at.low, *low_right = low + sums_at.next;
-    if (fresh) {
-      tiles_.template zero<0>();
-      if constexpr (second_strip) tiles_.template zero<1>();
-      if constexpr (low_rows) tiles_.template zero<2>();
-      if constexpr (low_rows && second_strip) tiles_.template zero<3>();
-    } else {
-      load<0>(sums, sums_at);
-      if constexpr (second_strip) load<1>(right, sums_at);
-      if constexpr (low_rows) load<2>(low, sums_at);
-      if constexpr (low_rows && second_strip) load<3>(low_right, sums_at);
-    }
-    const std::int64_t stride = a_at.stride, next = a_at.next,
-                       to_low = a_at.low;  // in registers: the loads clobber memory
-    for (std::int64_t k = 0; k < depth; ++k, a += next) {
-      // All loads, then all products: in turns they hold each other up where the core is shared (11 % of the time).
-      tiles_.template load_passing<6>(first + k * tile, 16);
-      if constexpr (second_strip) tiles_.template load_passing<7>(second + k * tile, 16);
-      tiles_.template load<4>(a, stride);
-      if constexpr (low_rows) tiles_.template load<5>(a + to_low, stride);
-      tiles_.template multiply<0, 4, 6>();
-      if constexpr (second_strip) tiles_.template multiply<1, 4, 7>();
-      if constexpr (low_rows) tiles_.template multiply<2, 5, 6>();
-      if constexpr (low_rows && second_strip) tiles_.template multiply<3, 5, 7>();
-    }
-    tiles_.template store<0>(sums, sums_at.stride);
-    if constexpr (second_strip) tiles_.template store<1>(right, sums_at.stride);
-    if constexpr (low_rows) tiles_.template store<2>(low, sums_at.stride);
-    if constexpr (low_rows && second_strip) tiles_.template store<3>(low_right, sums_at.stride);
-  }
-  template <int T>
-  void load(const float* sums, const TileLayout& at) noexcept {
-    tiles_.template load<T>(reinterpret_cast<const std::uint32_t*>(sums), at.stride);
-  }
-
-  Tiles tiles_;
-};
-
 }  // namespace isa
 }  // namespace v0
 }  // namespace expert

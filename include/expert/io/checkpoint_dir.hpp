@@ -69,6 +69,10 @@ class Checkpoint {
       if (file.find(tensor.name)) return file.name();
     return {};
   }
+  void release(const TensorView& tensor) const noexcept {
+    for (const SafetensorsFile& file : files_)
+      if (file.find(tensor.name)) file.release(tensor);
+  }
   // A matrix (out, in) in bitsandbytes' NF4. Throws E239.
   SerialisedNf4 serialised_nf4(const std::string& name, std::int64_t out, std::int64_t in, std::int64_t block) const {
     const TensorView* tensor = find(name);
@@ -259,6 +263,7 @@ inline std::vector<Error> check_finite(const Checkpoint& checkpoint) {
       at = detail::first_not_finite<std::uint16_t, std::uint16_t{0x7f80}>(tensor->as<bf16>());
     if (tensor->dtype == DType::F16)
       at = detail::first_not_finite<std::uint16_t, std::uint16_t{0x7c00}>(tensor->as<f16>());
+    checkpoint.release(*tensor);
     if (at < 0) continue;
     std::vector<std::int64_t> place(tensor->shape.size());
     for (std::size_t d = place.size(), rest = static_cast<std::size_t>(at); d-- > 0;) {

@@ -1,6 +1,7 @@
 // Path -> the bytes of a regular file as read-only memory, without reading them first.
 #pragma once
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <cstddef>
 #include <span>
@@ -40,6 +41,14 @@ class MappedFile {
 
   std::span<const std::byte> bytes() const noexcept { return {data_, size_}; }
   const std::string& name() const noexcept { return name_; }
+  // Lets go of the pages under a part that is not read for now: pages that were read count as this process's memory.
+  // Reading on finds them in the system's cache of files, or on the disk.
+  void release(std::span<const std::byte> part) const noexcept {
+    const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE)),
+               first = static_cast<std::size_t>(part.data() - data_) / page * page;
+    ::madvise(const_cast<std::byte*>(data_) + first,
+              static_cast<std::size_t>(part.data() + part.size() - data_) - first, MADV_DONTNEED);
+  }
 
  private:
   std::string name_;

@@ -156,6 +156,10 @@ class SafetensorsFile {
       if (key.compare(text.key) == 0) return &text.value;
     return nullptr;
   }
+  // The numbers of one of `tensors()` are not read for now (MappedFile::release).
+  void release(const TensorView& tensor) const noexcept {
+    file_.release({tensor.data, static_cast<std::size_t>(tensor.bytes)});
+  }
   const std::string& name() const noexcept { return file_.name(); }
   std::string_view header() const noexcept {
     std::uint64_t bytes = 0;

@@ -28,7 +28,7 @@ struct RecomputedCrossEntropy {
 // Chunks that come out even: their size follows from the tokens of a batch.
 struct EvenChunks {
   using slot = slots::loss;
-  static constexpr std::int64_t chunk_rows = 256;  // at most
+  static constexpr std::int64_t chunk_rows = 512;  // at most
   static constexpr std::array<Field, 0> describe() { return {}; }
 };
 
