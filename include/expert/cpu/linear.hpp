@@ -118,6 +118,26 @@ void low_rank_rows(Cpu& cpu, std::int64_t rows, std::int64_t in, std::int64_t r,
   gemm(cpu, Trans::no, Trans::yes, rows, r, in, 1.0f, x, in, a, in, 0.0f, rank_rows, r);
 }
 
+namespace detail {
+
+// d_b (out, r) += s d_y^T rank_rows. Its transpose is the product that reads the rows of d_y as they lie.
+template <class T>
+void add_rank_gradient(Cpu& cpu, std::int64_t rows, std::int64_t out, std::int64_t r, float s, const T* rank_rows,
+                       const T* d_y, float* d_b) noexcept {
+  const std::int64_t piece = std::min<std::int64_t>(256, op_workspace_floats / r);
+  if (piece == 0) return gemm(cpu, Trans::yes, Trans::no, out, r, rows, s, d_y, out, rank_rows, r, 1.0f, d_b, r);
+  cpu.pool->parallel_for((out + piece - 1) / piece, [&](std::int64_t i, int thread) noexcept {
+    const std::int64_t j = i * piece, cols = std::min(piece, out - j);
+    float* sums = cpu.op_workspace(thread);
+    gemm_serial(cpu.isa, cpu.gemm_workspace(thread), Trans::yes, Trans::no, r, cols, rows, s, rank_rows, r, d_y + j,
+                out, 0.0f, sums, cols);
+    for (std::int64_t c = 0; c < cols; ++c)
+      for (std::int64_t k = 0; k < r; ++k) d_b[(j + c) * r + k] += sums[k * cols + c];
+  });
+}
+
+}  // namespace detail
+
 // d_rank (rows, r) = s d_y B;  d_a += d_rank^T x;  d_b += s d_y^T rank_rows.
 template <class T>
 void low_rank_backward(Cpu& cpu, std::int64_t rows, std::int64_t out, std::int64_t in, std::int64_t r, float s,
@@ -125,7 +145,7 @@ void low_rank_backward(Cpu& cpu, std::int64_t rows, std::int64_t out, std::int64
                        float* d_b) noexcept {
   gemm(cpu, Trans::no, Trans::no, rows, r, out, s, d_y, out, b, r, 0.0f, d_rank, r);
   gemm(cpu, Trans::yes, Trans::no, r, in, rows, 1.0f, d_rank, r, x, in, 1.0f, d_a, in);
-  gemm(cpu, Trans::yes, Trans::no, out, r, rows, s, d_y, out, rank_rows, r, 1.0f, d_b, r);
+  detail::add_rank_gradient(cpu, rows, out, r, s, rank_rows, d_y, d_b);
 }
 
 // d_x (rows, in) = d_rank A
