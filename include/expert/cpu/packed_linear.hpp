@@ -7,6 +7,7 @@
 #pragma once
 #include <algorithm>
 #include <cstdint>
+#include <utility>
 
 #include "expert/cpu/gemm.hpp"
 #include "expert/ops/packed.hpp"
@@ -33,23 +34,28 @@ inline bool gemv_applies(std::int64_t rows, const PackedMatrix& w) {
   return rows <= gemv_rows && w.whole_blocks() && gemv_rows * (w.in + 8) <= gemm_workspace_floats;
 }
 
+// Which threads have x in their scratch already: each widens it for itself with its first piece.
+class WidenedRows {
+ public:
+  bool first_of(int thread) noexcept { return !std::exchange(done_[thread], true); }
+
+ private:
+  bool done_[max_threads] = {};
+};
+
 // put(j, cols, sums, kernels) for every piece of columns [j, j + cols) of x W^T; sums: rows of gemv_piece.
 template <PackedFormat F, class T, class Put>
 void packed_gemv(Cpu& cpu, std::int64_t rows, const PackedMatrix& w, const T* x, std::int64_t ldx, Put&& put) noexcept {
-  // Every thread takes a run of pieces and widens x for itself.
-  const std::int64_t pieces = (w.out + gemv_piece - 1) / gemv_piece,
-                     hands = std::min<std::int64_t>(cpu.pool->size(), pieces);
-  cpu.pool->parallel_for(hands, [&](std::int64_t hand, int thread) noexcept {
+  WidenedRows widened;
+  cpu.pool->parallel_for((w.out + gemv_piece - 1) / gemv_piece, [&](std::int64_t piece, int thread) noexcept {
     float* wide = cpu.gemm_workspace(thread);
-    widen_rows(cpu, rows, w.in, x, ldx, wide);
-    for (std::int64_t piece = pieces * hand / hands; piece < pieces * (hand + 1) / hands; ++piece) {
-      alignas(64) float sums[gemv_rows * gemv_piece];
-      const std::int64_t j = piece * gemv_piece, cols = std::min(gemv_piece, w.out - j);
-      with_kernels(cpu.isa, [&](auto kernels) noexcept {
-        kernels.template gemv<F, std::is_same_v<T, float>>(w, j, rows, wide, sums);
-        put(j, cols, sums, kernels);
-      });
-    }
+    if (widened.first_of(thread)) widen_rows(cpu, rows, w.in, x, ldx, wide);
+    alignas(64) float sums[gemv_rows * gemv_piece];
+    const std::int64_t j = piece * gemv_piece, cols = std::min(gemv_piece, w.out - j);
+    with_kernels(cpu.isa, [&](auto kernels) noexcept {
+      kernels.template gemv<F, std::is_same_v<T, float>>(w, j, rows, wide, sums);
+      put(j, cols, sums, kernels);
+    });
   });
 }
 
@@ -61,20 +67,17 @@ template <class T>
 void dense_gemv(Cpu& cpu, std::int64_t rows, std::int64_t out, std::int64_t in, const T* w, const T* x, T* y,
                 const AddedProduct<T>& added = {}) noexcept {
   static_assert(std::is_same_v<T, bf16>);
-  const std::int64_t hands = std::min<std::int64_t>(cpu.pool->size(), out), padded = gemv_padded(rows);
-  cpu.pool->parallel_for(hands, [&](std::int64_t hand, int thread) noexcept {
+  detail::WidenedRows widened;
+  cpu.pool->parallel_for((out + gemv_piece - 1) / gemv_piece, [&](std::int64_t piece, int thread) noexcept {
     with_kernels(cpu.isa, [&](auto kernels) noexcept {
       float* wide = cpu.gemm_workspace(thread);
-      kernels.widen_pairs(rows, padded, in, x, in, wide);
-      const std::int64_t end = out * (hand + 1) / hands;
-      for (std::int64_t j = out * hand / hands; j < end; j += gemv_piece) {
-        float sums[gemv_piece][gemv_rows], row[gemv_piece];
-        const std::int64_t cols = std::min(gemv_piece, end - j);
-        kernels.dense_gemv(cols, in, rows, w + j * in, wide, sums);
-        for (std::int64_t r = 0; r < rows; ++r) {
-          for (std::int64_t i = 0; i < cols; ++i) row[i] = sums[i][r];
-          kernels.finish_row(cols, row, added.from(r, j), y + r * out + j);
-        }
+      if (widened.first_of(thread)) kernels.widen_pairs(rows, gemv_padded(rows), in, x, in, wide);
+      float sums[gemv_piece][gemv_rows], row[gemv_piece];
+      const std::int64_t j = piece * gemv_piece, cols = std::min(gemv_piece, out - j);
+      kernels.dense_gemv(cols, in, rows, w + j * in, wide, sums);
+      for (std::int64_t r = 0; r < rows; ++r) {
+        for (std::int64_t i = 0; i < cols; ++i) row[i] = sums[i][r];
+        kernels.finish_row(cols, row, added.from(r, j), y + r * out + j);
       }
     });
   });
