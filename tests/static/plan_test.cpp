@@ -34,9 +34,9 @@ static_assert(Plan<RecomputeLayers, WholeLogits>::bytes(batch) > 24_GiB);
 static_assert(batch * Qwen3_0_6B::vocab_size * std::int64_t{sizeof(float)} > 37_GiB);
 
 // The low-memory loss takes the logits of a chunk away, and leaves the rest as it is.
-using CutLoss = RecomputedCrossEntropy<256, 4096>;
+using CutLoss = RecomputedCrossEntropy<512, 4096>;
 static_assert(Plan<>::bytes(row) - Plan<CutLoss>::bytes(row) ==
-              256 * ((Qwen3_0_6B::vocab_size - 4096) * 2 - (3 + Qwen3_0_6B::hidden_size) * 4));
+              512 * ((Qwen3_0_6B::vocab_size - 4096) * 2 - (3 + Qwen3_0_6B::hidden_size) * 4));
 
 // NF4: half a byte and a scale of four for 64 of the 440,401,920 projection weights; the embedding, tied to the head,
 // and the norms in bf16.

@@ -70,11 +70,11 @@ static_assert(std::same_as<TinySqlExpert::rope, Sql::rope> && std::same_as<TinyS
 static_assert(std::same_as<With<Expert<Int4Quant, FullFineTune>, Bf16Weights>, Expert<FullFineTune>>);
 
 // ---- loss chunks come out even
-static_assert(Sql::loss::chunk_rows == 256 && TinySqlExpert::loss::chunk_rows == 256);
-static_assert(Expert<DoRA<4>, Packing<300>>::loss::chunk_rows == 150);
+static_assert(Sql::loss::chunk_rows == 512 && TinySqlExpert::loss::chunk_rows == 512);
+static_assert(Expert<DoRA<4>, Packing<600>>::loss::chunk_rows == 300);
 static_assert(Expert<DoRA<4>, Packing<251>>::loss::chunk_rows == 251);
-static_assert(Expert<DoRA<4>, Packing<96>, Batch<3>>::loss::chunk_rows == 144);
-static_assert(With<Expert<DoRA<4>>, Packing<300>>::loss::chunk_rows == 150);
+static_assert(Expert<DoRA<4>, Packing<96>, Batch<9>>::loss::chunk_rows == 432);
+static_assert(With<Expert<DoRA<4>>, Packing<600>>::loss::chunk_rows == 300);
 static_assert(Expert<DoRA<4>, ChunkedCrossEntropy<4096>, Packing<100>>::loss::chunk_rows == 4096);
 
 // ---- adapters

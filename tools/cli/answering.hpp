@@ -1,7 +1,9 @@
 // An AnswerJob -> its base, adapter, tokenizer, grammar and judge, loaded: what `generate` and `chat` answer with.
 // Included by the translation units of the experts only.
 #pragma once
+#include <chrono>
 #include <filesystem>
+#include <future>
 #include <memory>
 #include <span>
 #include <string>
@@ -17,7 +19,31 @@
 
 namespace cli {
 
-// Not to be moved: the masks name the grammar.
+// What answers are written with and kept to.
+struct AnswerText {
+  Tokenizer tokenizer;
+  std::vector<std::int32_t> end_tokens;
+  std::unique_ptr<GrammarMasks> masks;  // null: any text
+  std::vector<std::string> notes;       // what became of the caches
+};
+inline AnswerText read_answer_text(const AnswerJob& job, std::int64_t vocab_size) {
+  const std::filesystem::path directory(job.model);
+  const std::string file = (directory / "tokenizer.json").string();
+  CachedTokenizer read = cached_tokenizer(file, job.cache);
+  check_vocabulary(read.tokenizer, vocab_size, file);
+  AnswerText text{std::move(read.tokenizer),
+                  end_tokens(job.model, read_hf_config((directory / "config.json").string())),
+                  nullptr,
+                  {std::move(read.note)}};
+  if (!job.grammar.constrains()) return text;
+  CachedVocabulary made = cached_vocabulary(texts_of(text.tokenizer, vocab_size, text.end_tokens), job.cache);
+  text.masks = std::make_unique<GrammarMasks>(job.grammar, std::move(made.vocabulary));
+  text.notes.push_back(std::move(made.note));
+  return text;
+}
+
+// Not to be moved: the masks name the grammar. The text is read beside the base, whose weights take longer: a grammar
+// is ready when they are.
 template <class E>
 struct Answering {
   static constexpr std::int64_t longest_context = E::rope::longest_context(E::model::max_position_embeddings);
@@ -25,19 +51,19 @@ struct Answering {
   // rows: answers that are made at once.
   Answering(const AnswerJob& job, std::int64_t rows, const Report& report)
       : judge(job.validation, job.language, job.grammar),  // what is absent is said first
+        reading(std::async(std::launch::async, [&job] { return read_answer_text(job, E::model::vocab_size); })),
         device(job.threads),
         weights(load_base<E>(job, device, report)),
-        tokenizer(load_tokenizer(tokenizer_file(job), job.cache, report)),
+        weights_at(Clock::now()),
+        text(reading.get()),
+        text_wait_s(std::chrono::duration<double>(Clock::now() - weights_at).count()),
         options(job.options) {
-    check_vocabulary(tokenizer, E::model::vocab_size, tokenizer_file(job));
-    options.eos_token_id = end_tokens(job.model, weights.config());
+    for (const std::string& note : text.notes)
+      if (!note.empty()) report.say(note);
+    options.eos_token_id = text.end_tokens;
     if constexpr (!E::tuning::trains_base)
       if (!job.adapter.empty()) adapter = load_adapter<E>(job.adapter);
-    if (job.grammar.constrains())
-      masks = std::make_unique<GrammarMasks>(
-          job.grammar,
-          load_vocabulary(texts_of(tokenizer, E::model::vocab_size, options.eos_token_id), job.cache, report));
-    if (job.schema_bound) bound = std::make_unique<SchemaMasks>(job.grammar, masks->vocabulary, rows);
+    if (job.schema_bound) bound = std::make_unique<SchemaMasks>(job.grammar, text.masks->vocabulary, rows);
   }
   Answering(const Answering&) = delete;
   Answering& operator=(const Answering&) = delete;
@@ -48,22 +74,20 @@ struct Answering {
   }
   // schemas: one for each prompt, where answers are bound to them.
   AnswerRules rules(std::span<const PromptSchema> schemas) const {
-    return {masks.get(), bound.get(), bound ? schemas : std::span<const PromptSchema>()};
+    return {text.masks.get(), bound.get(), bound ? schemas : std::span<const PromptSchema>()};
   }
 
+  using Clock = std::chrono::steady_clock;
   AnswerJudge judge;
+  std::future<AnswerText> reading;
   CpuDevice device;
   Weights<E> weights;
-  Tokenizer tokenizer;
+  Clock::time_point weights_at;
+  AnswerText text;
+  double text_wait_s;          // how much longer than the base the text took
   GenerateOptions options;     // the job's, with the model's end tokens
   std::vector<float> adapter;  // empty: the base alone
-  std::unique_ptr<GrammarMasks> masks;
   std::unique_ptr<SchemaMasks> bound;
-
- private:
-  static std::string tokenizer_file(const AnswerJob& job) {
-    return (std::filesystem::path(job.model) / "tokenizer.json").string();
-  }
 };
 
 }  // namespace cli
