@@ -50,12 +50,10 @@ constexpr GemmGrid gemm_grid(std::int64_t m, std::int64_t n, int threads, std::i
 
 // The same for products in pairs. Against a multiply-add of AMX, an element of B costs 72 to unpack and one of A 20 to
 // fetch, once for each panel of B.
-struct PairCost {
-  constexpr std::int64_t operator()(std::int64_t tile_m, std::int64_t tile_n) const {
-    const std::int64_t panels = (tile_n + pair_panel_columns - 1) / pair_panel_columns;
-    return tile_m * tile_n + 72 * tile_n + 20 * tile_m * panels;
-  }
-};
+constexpr std::int64_t pair_cost(std::int64_t tile_m, std::int64_t tile_n) {
+  const std::int64_t panels = (tile_n + pair_panel_columns - 1) / pair_panel_columns;
+  return tile_m * tile_n + 72 * tile_n + 20 * tile_m * panels;
+}
 constexpr std::int64_t pair_part(std::int64_t x, std::int64_t parts) {
   return ((x + parts - 1) / parts + 31) / 32 * 32;
 }
@@ -66,7 +64,7 @@ constexpr GemmGrid pair_grid(std::int64_t m, std::int64_t n, int threads) {
   std::int64_t least = -1;
   for (std::int64_t split_m = 1; split_m <= threads; ++split_m) {
     const std::int64_t tile_m = pair_part(m, split_m), tile_n = pair_part(n, threads / split_m),
-                       cost = PairCost{}(tile_m, tile_n);
+                       cost = pair_cost(tile_m, tile_n);
     if (least < 0 || cost < least)
       least = cost, best = {tile_m, tile_n, (m + tile_m - 1) / tile_m, (n + tile_n - 1) / tile_n};
   }
@@ -82,7 +80,7 @@ constexpr GemmGrid pair_panel_grid(std::int64_t m, std::int64_t n, int threads, 
                          rows = (m + tile_m - 1) / tile_m, cols = (n + tile_n - 1) / tile_n,
                          turns = (rows * cols + threads - 1) / threads;
       // The last tile ends half a turn late in the mean.
-      const std::int64_t cost = (2 * turns + 1) * PairCost{}(tile_m, tile_n);
+      const std::int64_t cost = (2 * turns + 1) * pair_cost(tile_m, tile_n);
       if (least < 0 || cost < least) least = cost, best = {tile_m, tile_n, rows, cols};
     }
   return best;
