@@ -10,7 +10,7 @@ import resource
 import subprocess
 import sys
 
-MAX_LINES = 62_000
+MAX_LINES = 63_000
 # Each costs 0.05 to 0.4 s; <memory> and <iterator> bring the streams.
 HEAVY = {"atomic", "chrono", "condition_variable", "filesystem", "format", "fstream", "functional", "future", "iomanip", "ios",
          "iostream", "iterator", "map", "memory", "mutex", "ostream", "ranges", "regex", "set", "sstream", "thread",

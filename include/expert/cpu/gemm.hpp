@@ -14,6 +14,7 @@
 
 #include "expert/cpu/device.hpp"
 #include "expert/cpu/kernels.hpp"
+#include "expert/cpu/pair_gemm.hpp"
 
 namespace expert {
 inline namespace v0 {
@@ -112,8 +113,8 @@ void gemm_serial(Isa set, float* workspace, Trans ta, std::int64_t m, std::int64
   if constexpr (multiplies_pairs<TA, B>)
     if (with_pair_kernels(set, [&](auto kernels) noexcept {
           using K = decltype(kernels);
-          using Gemm = typename K::template PairGemm<typename K::Product, B, TC>;
-          Gemm(ta == Trans::yes, m, n, k, alpha, a, lda, b, beta, c, ldc, added, nullptr, workspace).run();
+          PairGemm<K, B, TC>(ta == Trans::yes, m, n, k, alpha, a, lda, b, beta, c, ldc, added, nullptr, workspace)
+              .run();
         }))
       return;
   with_kernels(set, [&](auto kernels) noexcept {
@@ -142,11 +143,10 @@ bool pair_gemm(Cpu& cpu, Trans ta, std::int64_t m, std::int64_t n, std::int64_t 
                const AddedProduct<bf16>& added) noexcept {
   return with_pair_kernels(cpu.isa, [&](auto kernels) noexcept {
     using K = decltype(kernels);
-    using Gemm = typename K::template PairGemm<typename K::Product, B, TC>;
     const auto tile = [&](std::int64_t i, std::int64_t rows, std::int64_t j, std::int64_t cols, const B& columns,
                           const AddedProduct<bf16>& more, const std::uint32_t* packed, int thread) noexcept {
-      return Gemm(ta == Trans::yes, rows, cols, k, alpha, ta == Trans::yes ? a + i : a + i * lda, lda, columns, beta,
-                  c + i * ldc + j, ldc, more, packed, cpu.gemm_workspace(thread));
+      return PairGemm<K, B, TC>(ta == Trans::yes, rows, cols, k, alpha, ta == Trans::yes ? a + i : a + i * lda, lda,
+                                columns, beta, c + i * ldc + j, ldc, more, packed, cpu.gemm_workspace(thread));
     };
     const bool once = k <= pair_depth && n > pair_panel_columns;
     const std::int64_t block = pair_block_dwords(k, added.k), pass_m = once ? shared_workspace_floats / block * 32 : m;

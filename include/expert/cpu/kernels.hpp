@@ -143,6 +143,8 @@ struct Avx512 {
 struct Avx512Bf16 : Avx512 {
 #include "expert/cpu/pair_kernels.inc"
 #include "expert/cpu/pair_products.inc"
+
+#include "expert/cpu/dot_products.inc"
   using Product = DotProduct;
 };
 struct AmxBf16 : Avx512Bf16 {
