@@ -53,13 +53,13 @@ class ThreadPool {
   explicit ThreadPool(int threads) {
     if (threads < 1 || threads > max_threads) refuse(threads, joined({"a count from 1 to ", max_threads}));
     spin_ = threads <= ::sysconf(_SC_NPROCESSORS_ONLN);
-    shares_.resize(static_cast<std::size_t>(threads));
-    workers_.reserve(static_cast<std::size_t>(threads - 1));  // a worker keeps a pointer to its entry
+    workers_.reserve(static_cast<std::size_t>(threads));  // a worker keeps a pointer to its entry
+    workers_.push_back({this, 0, {}, 0});
     for (int t = 1; t < threads; ++t) {
-      workers_.push_back({this, t, {}});
+      workers_.push_back({this, t, {}, 0});
       if (::pthread_create(&workers_.back().id, nullptr, run_worker, &workers_.back()) == 0) continue;
       workers_.pop_back();
-      const std::size_t started = workers_.size() + 1;
+      const std::size_t started = workers_.size();
       join();
       refuse(threads, joined({"at most ", started, " on this system"}));
     }
@@ -68,7 +68,7 @@ class ThreadPool {
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
 
-  int size() const noexcept { return static_cast<int>(workers_.size()) + 1; }
+  int size() const noexcept { return static_cast<int>(workers_.size()); }
   // Whether the calling thread is inside a task of this pool.
   bool in_task() const noexcept { return current().pool == this; }
 
@@ -83,7 +83,7 @@ class ThreadPool {
         "EXPERT-E041: parallel_for needs f(int64 chunk, int thread) to be noexcept. Mark the lambda noexcept.");
     if (chunks <= 0) return;
     const bool nested = in_task();
-    if (nested || chunks == 1 || workers_.empty()) {
+    if (nested || chunks == 1 || size() == 1) {
       const FlushDenormals flush;
       const Place outer = current();
       const int thread = nested ? outer.thread : 0;
@@ -98,9 +98,9 @@ class ThreadPool {
              }};
     const std::int64_t n = size(), each = chunks / n, rest = chunks % n;
     for (std::int64_t t = 0; t < n; ++t)
-      __atomic_store_n(&shares_[static_cast<std::size_t>(t)].chunks,
+      __atomic_store_n(&workers_[static_cast<std::size_t>(t)].chunks,
                        packed(each * t + rest * t / n, each * (t + 1) + rest * (t + 1) / n), __ATOMIC_RELAXED);
-    __atomic_store_n(&pending_, static_cast<std::uint32_t>(workers_.size()), __ATOMIC_RELAXED);
+    __atomic_store_n(&pending_, static_cast<std::uint32_t>(n - 1), __ATOMIC_RELAXED);
     start_epoch();
     {
       const FlushDenormals flush;
@@ -117,10 +117,11 @@ class ThreadPool {
     void* context = nullptr;
     void (*run)(void*, std::int64_t begin, std::int64_t end, int thread) noexcept = nullptr;
   };
-  struct Worker {
+  struct alignas(64) Worker {  // the first is whoever calls
     ThreadPool* pool;
     int thread;
     pthread_t id;
+    std::uint64_t chunks;  // [begin, end) that it has yet to do, published by epoch_; by __atomic builtins only
   };
   struct Place {
     const ThreadPool* pool;
@@ -139,22 +140,18 @@ class ThreadPool {
                                    .fix = "Pass the number of CPU cores"});
   }
 
-  // Chunks [begin, end) that a thread has yet to do, in one word.
-  struct alignas(64) Share {
-    std::uint64_t chunks = 0;  // read and written by __atomic builtins only
-  };
   static std::uint64_t packed(std::int64_t begin, std::int64_t end) noexcept {
     return static_cast<std::uint64_t>(end) << 32 | static_cast<std::uint64_t>(begin);
   }
-  // Runs some chunks of a share: its owner's from the front, another's from the back. False where none are left.
-  bool take(Share& share, bool own, int thread) const noexcept {
-    std::uint64_t seen = __atomic_load_n(&share.chunks, __ATOMIC_RELAXED);
+  // Runs some chunks of a worker: its own from the front, another's from the back. False where none are left.
+  bool take(Worker& worker, bool own, int thread) const noexcept {
+    std::uint64_t seen = __atomic_load_n(&worker.chunks, __ATOMIC_RELAXED);
     for (;;) {
       const auto begin = static_cast<std::int64_t>(seen & 0xffffffffu), end = static_cast<std::int64_t>(seen >> 32);
       if (begin >= end) return false;
       const std::int64_t count = end - begin < 16 ? 1 : (end - begin) / 8;
       const std::uint64_t left = own ? packed(begin + count, end) : packed(begin, end - count);
-      if (!__atomic_compare_exchange_n(&share.chunks, &seen, left, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) continue;
+      if (!__atomic_compare_exchange_n(&worker.chunks, &seen, left, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) continue;
       const std::int64_t from = own ? begin : end - count;
       task_.run(task_.context, from, from + count, thread);
       return true;
@@ -163,9 +160,9 @@ class ThreadPool {
   // A thread's own share, which is the same from task to task and so finds its rows in its caches, then what others are
   // behind with: cores are not equally fast where other programs run beside.
   void share(int thread) noexcept {
-    const std::size_t n = shares_.size();
+    const std::size_t n = workers_.size();
     for (std::size_t i = 0; i < n; ++i)
-      while (take(shares_[(static_cast<std::size_t>(thread) + i) % n], i == 0, thread)) {
+      while (take(workers_[(static_cast<std::size_t>(thread) + i) % n], i == 0, thread)) {
       }
   }
 
@@ -227,13 +224,12 @@ class ThreadPool {
   void join() noexcept {
     stop_ = true;
     start_epoch();
-    for (const Worker& worker : workers_) ::pthread_join(worker.id, nullptr);
+    for (std::size_t t = 1; t < workers_.size(); ++t) ::pthread_join(workers_[t].id, nullptr);
     workers_.clear();
   }
 
   std::vector<Worker> workers_;
-  std::vector<Share> shares_;  // of each thread, published by epoch_
-  Task task_;                  // published by epoch_
+  Task task_;          // published by epoch_
   bool stop_ = false;          // published by epoch_
   bool spin_ = false;          // written before the workers start
   pthread_mutex_t mutex_ = PTHREAD_MUTEX_INITIALIZER;
