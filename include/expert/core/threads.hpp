@@ -230,8 +230,8 @@ class ThreadPool {
 
   std::vector<Worker> workers_;
   Task task_;          // published by epoch_
-  bool stop_ = false;          // published by epoch_
-  bool spin_ = false;          // written before the workers start
+  bool stop_ = false;  // published by epoch_
+  bool spin_ = false;  // written before the workers start
   pthread_mutex_t mutex_ = PTHREAD_MUTEX_INITIALIZER;
   pthread_cond_t changed_ = PTHREAD_COND_INITIALIZER;
   alignas(64) std::uint32_t epoch_ = 0;    // read and written by __atomic builtins only, as are the next two
