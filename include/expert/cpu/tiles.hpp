@@ -1,5 +1,4 @@
-// Packed tiles of bf16 -> a block of 32 x 32 sums in f32: by AMX, by an emulation of it that runs anywhere, or by
-// vdpbf16ps. See pair_kernels.inc for what the tiles hold.
+// The tile registers of AMX, and an emulation of them that runs anywhere. See pair_kernels.inc for what tiles hold.
 //
 // AMX goes through our own assembly: g++ 12's _tile_loadconfig reads 8 bytes of the 64, so that the stores before it
 // are dropped, and its loads are no memory operands. The instructions need no target flag in this way.
