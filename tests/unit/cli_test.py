@@ -696,11 +696,11 @@ class Cli(unittest.TestCase):
         self.assertEqual(act("clear").returncode, 0)
         self.assertEqual(sorted(os.listdir(cache)), ["notes.txt", "short.packed"])
 
-    def test_tokenizers_and_vocabularies_are_kept_for_the_next_run(self):
+    def test_tokenizers_vocabularies_and_own_grammars_are_kept_for_the_next_run(self):
         cache, texts, out = self.path / "kept", self.write("texts.jsonl", '{"text": "SELECT a FROM t"}\n'), self.path / "accepted.jsonl"
 
-        def accept(*more):
-            result = run("grammar", "accept", "--grammar", "sql-postgres", "--tokenizer", self.path / "tokenizer.json", "--input", texts, "--output", out, *more)
+        def accept(*more, grammar="sql-postgres"):
+            result = run("grammar", "accept", "--grammar", grammar, "--tokenizer", self.path / "tokenizer.json", "--input", texts, "--output", out, *more)
             self.assertEqual(result.returncode, 0, result.stderr)
             self.assertTrue(json.loads(out.read_text())["accepted"])
             return result.stderr
@@ -708,12 +708,14 @@ class Cli(unittest.TestCase):
         first = accept("--cache", cache)
         self.assertIn(f"tokenizer: read and kept in {cache}", first)
         self.assertIn(f"tables of the vocabulary: made and kept in {cache}", first)
-        for said in (accept("--cache", cache), accept("--cache", "none")):
-            self.assertNotIn("tokenizer: ", said)
-            self.assertNotIn("tables of the vocabulary: ", said)
+        self.assertIn(f"grammar sql-postgres: compiled and kept in {cache}", first)
+        own = self.write("own.gbnf", 'root ::= "SELECT a FROM t"')
+        for said in (accept("--cache", cache), accept("--cache", "none"), accept("--cache", cache, grammar=own)):
+            for kept in ("tokenizer: ", "tables of the vocabulary: ", "grammar "):
+                self.assertNotIn(kept, said)
         files = sorted((file for file in cache.iterdir() if file.name != ".lock"), key=lambda file: file.suffix)
-        self.assertEqual([file.suffix for file in files], [".tokenizer", ".vocabulary"])
-        self.assertEqual(len(json.loads(run("cache", "verify", "--cache", cache, "--json").stdout)["files"]), 2)
+        self.assertEqual([file.suffix for file in files], [".grammar", ".tokenizer", ".vocabulary"])
+        self.assertEqual(len(json.loads(run("cache", "verify", "--cache", cache, "--json").stdout)["files"]), 3)
         for file in files:
             whole = file.read_bytes()
             file.write_bytes(whole[:100] + bytes([whole[100] ^ 1]) + whole[101:])

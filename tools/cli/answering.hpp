@@ -21,24 +21,21 @@ namespace cli {
 
 // What answers are written with and kept to.
 struct AnswerText {
-  Tokenizer tokenizer;
+  CachedTokenizer read;
   std::vector<std::int32_t> end_tokens;
-  std::unique_ptr<GrammarMasks> masks;  // null: any text
-  std::vector<std::string> notes;       // what became of the caches
+  std::unique_ptr<GrammarMasks> masks = nullptr;  // null: any text
+  std::vector<std::string> notes = {};            // what became of the caches
 };
 inline AnswerText read_answer_text(const AnswerJob& job, std::int64_t vocab_size) {
   const std::filesystem::path directory(job.model);
   const std::string file = (directory / "tokenizer.json").string();
   CachedTokenizer read = cached_tokenizer(file, job.cache);
   check_vocabulary(read.tokenizer, vocab_size, file);
-  AnswerText text{std::move(read.tokenizer),
-                  end_tokens(job.model, read_hf_config((directory / "config.json").string())),
-                  nullptr,
-                  {std::move(read.note)}};
-  if (!job.grammar.constrains()) return text;
-  CachedVocabulary made = cached_vocabulary(texts_of(text.tokenizer, vocab_size, text.end_tokens), job.cache);
-  text.masks = std::make_unique<GrammarMasks>(job.grammar, std::move(made.vocabulary));
-  text.notes.push_back(std::move(made.note));
+  AnswerText text{std::move(read), end_tokens(job.model, read_hf_config((directory / "config.json").string()))};
+  text.notes.push_back(text.read.note);
+  if (job.grammar.constrains())
+    text.masks = grammar_masks(job.grammar, text.read, vocab_size, text.end_tokens, job.cache,
+                               [&](const std::string& note) { text.notes.push_back(note); });
   return text;
 }
 

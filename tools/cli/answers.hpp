@@ -43,8 +43,8 @@ inline StopPlace find_stop(const std::string& text, const std::vector<std::strin
 
 // A grammar over a model's tokens. Not to be moved: the masks name the others.
 struct GrammarMasks {
-  GrammarMasks(const GrammarSource& source, Vocabulary of_model)
-      : automaton(source.parse()), vocabulary(std::move(of_model)), masks(automaton, vocabulary) {}
+  GrammarMasks(GrammarAutomaton of_grammar, Vocabulary of_model)
+      : automaton(std::move(of_grammar)), vocabulary(std::move(of_model)), masks(automaton, vocabulary) {}
   GrammarMasks(const GrammarMasks&) = delete;
   GrammarMasks& operator=(const GrammarMasks&) = delete;
 

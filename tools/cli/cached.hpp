@@ -1,12 +1,17 @@
-// A tokenizer.json, and the vocabulary that a grammar masks: made once for all runs, where a directory keeps them.
+// A tokenizer.json, the vocabulary that a grammar masks, and the grammar: made once for all runs, where a directory
+// keeps them.
 #pragma once
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
 #include <utility>
 
+#include "cli/answers.hpp"
 #include "cli/common.hpp"
+#include "cli/jobs.hpp"
+#include "expert/grammar/automaton_cache.hpp"
 #include "expert/grammar/vocabulary_cache.hpp"
 #include "expert/text/tokenizer_cache.hpp"
 
@@ -26,10 +31,28 @@ inline VocabularyTexts texts_of(const Tokenizer& tokenizer, std::int64_t size,
     return tokenizer.is_special(id) ? std::string_view() : tokenizer.token_bytes(id);
   });
 }
-inline Vocabulary load_vocabulary(VocabularyTexts texts, const std::string& cache, const Report& report) {
-  CachedVocabulary made = cached_vocabulary(std::move(texts), cache);
-  if (!made.note.empty()) report.say(made.note);
-  return std::move(made.vocabulary);
+inline CachedVocabulary vocabulary_of(const CachedTokenizer& read, std::int64_t size,
+                                      std::span<const std::int32_t> end_tokens, const std::string& cache) {
+  return cached_vocabulary(read.key, size, end_tokens, cache,
+                           [&] { return texts_of(read.tokenizer, size, end_tokens); });
+}
+
+// As GrammarAutomaton(source.parse()). Of grammars the program's own are kept: they are few, and the largest.
+inline CachedAutomaton compiled(const GrammarSource& source, const std::string& cache) {
+  if (source.built_in) return cached_automaton(source.text, source.name, cache);
+  return {GrammarAutomaton(source.parse()), {}};
+}
+
+// A grammar over the tokens of a tokenizer. `note` is called with what became of the caches.
+template <class Note>
+std::unique_ptr<GrammarMasks> grammar_masks(const GrammarSource& source, const CachedTokenizer& read, std::int64_t size,
+                                            std::span<const std::int32_t> end_tokens, const std::string& cache,
+                                            Note&& note) {
+  CachedVocabulary vocabulary = vocabulary_of(read, size, end_tokens, cache);
+  CachedAutomaton automaton = compiled(source, cache);
+  note(vocabulary.note);
+  note(automaton.note);
+  return std::make_unique<GrammarMasks>(std::move(automaton.automaton), std::move(vocabulary.vocabulary));
 }
 
 }  // namespace cli

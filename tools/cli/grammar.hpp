@@ -84,13 +84,17 @@ std::int64_t for_each_text(const std::string& input, const Use& use) {
 struct TokenizedGrammar {
   TokenizedGrammar(const GrammarSource& source, const std::string& tokenizer_file, const std::string& cache,
                    const Report& report)
-      : tokenizer(load_tokenizer(tokenizer_file, cache, report)),
-        end(static_cast<std::int32_t>(tokenizer.size())),
-        masks(source, load_vocabulary(texts(), cache, report)) {}
+      : read(cached_tokenizer(tokenizer_file, cache)), end(static_cast<std::int32_t>(read.tokenizer.size())) {
+    const auto say = [&](const std::string& note) {
+      if (!note.empty()) report.say(note);
+    };
+    say(read.note);
+    masks = grammar_masks(source, read, size(), std::span(&end, 1), cache, say);
+  }
 
   // The mask allows every token, and the end after them.
   bool allows(std::span<const std::int32_t> ids) {
-    GrammarMatcher matcher(masks.masks);
+    GrammarMatcher matcher(masks->masks);
     const auto allowed = [&](std::int32_t id) {
       return (matcher.mask()[static_cast<std::size_t>(id) / 64] >> (id % 64) & 1) != 0;
     };
@@ -99,11 +103,15 @@ struct TokenizedGrammar {
     return allowed(end);
   }
 
-  VocabularyTexts texts() const { return texts_of(tokenizer, tokenizer.size() + 1, std::span(&end, 1)); }
+  std::vector<std::int32_t> encode(const std::string& text) const {
+    return read.tokenizer.encode(text, SpecialTokens::as_text);
+  }
+  std::int64_t size() const { return read.tokenizer.size() + 1; }
+  std::span<const std::int32_t> end_tokens() const { return std::span(&end, 1); }
 
-  Tokenizer tokenizer;
+  CachedTokenizer read;
   std::int32_t end;
-  GrammarMasks masks;
+  std::unique_ptr<GrammarMasks> masks;
 };
 
 inline ExitCode run_grammar_accept(const GrammarOptions& options, Report& report) {
@@ -115,8 +123,7 @@ inline ExitCode run_grammar_accept(const GrammarOptions& options, Report& report
   RowWriter writer(options.output);
   std::int64_t accepted = 0;
   const std::int64_t rows = for_each_text(options.input, [&](JsonRow& row, const std::string& text) {
-    const bool is =
-        tokens ? tokens->allows(tokens->tokenizer.encode(text, SpecialTokens::as_text)) : judge(text)->valid;
+    const bool is = tokens ? tokens->allows(tokens->encode(text)) : judge(text)->valid;
     accepted += is;
     writer.write(row.value.set("accepted", is));
   });
@@ -133,7 +140,7 @@ inline ExitCode run_grammar_bench(const GrammarOptions& options, Report& report)
   TokenizedGrammar grammar(source, options.tokenizer, cache, report);
   std::vector<std::vector<std::int32_t>> texts;
   const std::int64_t rows = for_each_text(options.input, [&](JsonRow&, const std::string& text) {
-    std::vector<std::int32_t> ids = grammar.tokenizer.encode(text, SpecialTokens::as_text);
+    std::vector<std::int32_t> ids = grammar.encode(text);
     if (grammar.allows(ids)) texts.push_back(std::move(ids));
   });
   if (texts.empty())
@@ -147,11 +154,15 @@ inline ExitCode run_grammar_bench(const GrammarOptions& options, Report& report)
     f();
     return Json(std::round(bench::now_us() - start));
   };
-  const Json vocabulary_us = time([&] { Vocabulary(grammar.texts()); });
+  const auto vocabulary_from = [&](const std::string& directory) {
+    vocabulary_of(grammar.read, grammar.size(), grammar.end_tokens(), directory);
+  };
+  const Json vocabulary_us = time([&] { vocabulary_from(""); });
   // Kept by now, if anything is.
-  const Json cached_us = cache.empty() ? Json() : time([&] { cached_vocabulary(grammar.texts(), cache); });
+  const Json vocabulary_cached_us = cache.empty() ? Json() : time([&] { vocabulary_from(cache); });
+  const Json grammar_cached_us = cache.empty() || !source.built_in ? Json() : time([&] { compiled(source, cache); });
   const Json tokenizer_us = time([&] { cached_tokenizer(options.tokenizer, cache); });
-  const Vocabulary& vocabulary = grammar.masks.vocabulary;
+  const Vocabulary& vocabulary = grammar.masks->vocabulary;
   bench::StartTimes begin = bench::time_first_mask(vocabulary, [&] { return source.parse(); });
   const GrammarAutomaton automaton(source.parse());
   TokenMasks masks(automaton, vocabulary);
@@ -164,12 +175,13 @@ inline ExitCode run_grammar_bench(const GrammarOptions& options, Report& report)
       .set("rows", rows)
       .set("refused", rows - std::ssize(texts))
       .set("masks", std::ssize(cold.mask.us))
-      .set("vocabulary", grammar.tokenizer.size())
+      .set("vocabulary", grammar.read.tokenizer.size())
       .set("states", automaton.states())
       .set("deterministic", automaton.is_deterministic())
       .set("max_heads", warm.heads)
       .set("vocabulary_us", vocabulary_us)
-      .set("vocabulary_cached_us", cached_us)
+      .set("vocabulary_cached_us", vocabulary_cached_us)
+      .set("grammar_cached_us", grammar_cached_us)
       .set("tokenizer_us", tokenizer_us)
       .set("compile", begin.compile.json())
       .set("compile_and_first_mask", begin.first_mask.json())

@@ -23,7 +23,7 @@ inline GrammarSource grammar_file(const std::string& path) {
 inline GrammarSource grammar_source(const std::string& name) {
   if (name == "none") return {};
   for (const GrammarText& known : grammar_texts)
-    if (known.type == name) return {name, std::string(known.text), false};
+    if (known.type == name) return {name, std::string(known.text), false, true};
   if (std::filesystem::exists(name)) return grammar_file(name);
   std::string types;
   for (const GrammarText& known : grammar_texts) append(types, {known.type, ", "});

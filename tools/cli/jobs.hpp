@@ -45,6 +45,7 @@ struct TrainJob {
 struct GrammarSource {
   std::string name, text;
   bool is_schema = false;
+  bool built_in = false;  // one of this program's own
 
   bool constrains() const { return !name.empty(); }
   GrammarSyntax parse() const { return is_schema ? parse_json_schema(text, name) : parse_gbnf(text, name); }

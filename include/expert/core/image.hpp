@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "expert/core/config.hpp"
+#include "expert/core/image_list.hpp"
 
 namespace expert {
 inline namespace v0 {
@@ -24,6 +25,10 @@ class ImageWriter {
   template <class T>
   void add(const std::vector<T>& list) {
     add(std::span<const T>(list));
+  }
+  template <class T>
+  void add(const ImageList<T>& list) {
+    add(std::span<const T>(list.data(), list.size()));
   }
   void add(std::string_view text) { add(std::span<const char>(text)); }
   void add(std::uint64_t number) { add(std::span<const std::uint64_t>(&number, 1)); }

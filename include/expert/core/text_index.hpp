@@ -5,11 +5,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "expert/core/config.hpp"
+#include "expert/core/image_list.hpp"
 
 namespace expert {
 inline namespace v0 {
@@ -23,13 +24,9 @@ constexpr std::uint64_t mix_bits(std::uint64_t x) {
 
 class TextIndex {
  public:
-  TextIndex() : slots_(2) {}
+  TextIndex() : slots_(std::vector<Slot>(2)) {}
 
-  void clear() {
-    slots_.assign(2, {});
-    pool_.clear();
-    size_ = 0;
-  }
+  void clear() { *this = {}; }
   std::size_t size() const { return size_; }
   // The number of `text`; -1 where it has none.
   std::int32_t find(std::string_view text) const noexcept { return slots_[slot_of(text)].number; }
@@ -39,25 +36,28 @@ class TextIndex {
   // has one.
   bool insert(std::string_view text, std::int32_t number) {
     if (2 * size_ >= slots_.size()) grow();
-    Slot& slot = slots_[slot_of(text)];
+    Slot& slot = slots_.own(slot_of(text));
     if (slot.number >= 0) return false;
     slot = {pool_.size(), static_cast<std::uint32_t>(text.size()), number};
-    pool_ += text;
+    pool_.append(text.data(), text.size());
     ++size_;
     return true;
   }
 
-  // To and from an image (core/image.hpp).
+  // Templates so that programs that keep nothing do not compile it.
   template <class Writer>
   void save(Writer& out) const {
     out.add(slots_);
-    out.add(std::string_view(pool_));
+    out.add(pool_);
   }
-  // False where that cannot be an index of numbers below `numbers`.
+  // From an image, which must stay where it is; nothing can be inserted then. False where that cannot be an index of
+  // numbers below `numbers`.
   template <class Reader>
   bool load(Reader& in, std::int64_t numbers) {
-    slots_ = in.template copy<Slot>();
-    pool_ = in.text();
+    const auto slots = in.template list<Slot>();
+    const auto pool = in.template list<char>();
+    slots_ = {slots.data(), slots.size()};
+    pool_ = {pool.data(), pool.size()};
     size_ = 0;
     bool wrong = false;  // without branches: which slots are in use is not to be foreseen
     for (const Slot& slot : slots_) {
@@ -98,14 +98,14 @@ class TextIndex {
     return mix_bits(h ^ x);
   }
   void grow() {
-    std::vector<Slot> old(slots_.size() * 2);
+    ImageList<Slot> old(std::vector<Slot>(slots_.size() * 2));
     old.swap(slots_);
     for (const Slot& slot : old)
-      if (slot.number >= 0) slots_[slot_of(text_of(slot))] = slot;
+      if (slot.number >= 0) slots_.own(slot_of(text_of(slot))) = slot;
   }
 
-  std::vector<Slot> slots_;  // a power of two
-  std::string pool_;
+  ImageList<Slot> slots_;  // a power of two
+  ImageList<char> pool_;
   std::size_t size_ = 0;
 };
 

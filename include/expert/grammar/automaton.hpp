@@ -5,6 +5,7 @@
 #include <array>
 #include <bit>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -12,6 +13,7 @@
 #include <vector>
 
 #include "expert/core/error.hpp"
+#include "expert/core/image.hpp"
 #include "expert/core/join.hpp"
 #include "expert/core/limits.hpp"
 #include "expert/core/text_index.hpp"
@@ -70,6 +72,9 @@ class GrammarAutomaton {
     to_bytes(first_);
     to_bytes(follow_);
   }
+  // From what save() wrote. Nothing where the image cannot be that of an automaton.
+  static inline std::optional<GrammarAutomaton> load(ImageReader image);
+  inline void save(ImageWriter& out) const;
 
   std::int32_t states() const { return static_cast<std::int32_t>(rule_of_.size()); }
   std::int32_t rules() const { return static_cast<std::int32_t>(start_.size()); }  // that are called; 0 is the root
@@ -110,6 +115,8 @@ class GrammarAutomaton {
   static constexpr auto first_call = static_cast<std::size_t>(Step::call);
   static std::size_t index(std::int32_t i) { return static_cast<std::size_t>(i); }
 
+  GrammarAutomaton() = default;
+  inline bool is_sound() const;
   // States, calls, and the actions on what leads on within a rule. Returns the classes of these bytes for each state.
   inline std::vector<ByteSet> build(const GrammarSyntax& syntax, const detail::GrammarAnalysis& analysis,
                                     const Limits& limits);
@@ -182,7 +189,6 @@ class GrammarAutomaton {
 
   std::size_t classes_ = 0;  // bytes that no edge tells apart
   std::array<std::uint8_t, 256> class_of_{};
-  std::vector<std::uint8_t> byte_of_;  // one byte of each class
   std::vector<std::int32_t> next_;     // (states, classes)
   std::vector<std::uint8_t> steps_;    // (states, classes): a Step, or first_call and a number among the state's calls
   std::vector<std::int32_t> rule_of_;  // (states)
@@ -440,12 +446,97 @@ inline void GrammarAutomaton::find_classes(const detail::Nfa& nfa) {
   border[0] = true;
   for (const detail::Nfa::Edge& edge : nfa.edges)
     if (edge.label == detail::Nfa::Label::bytes) border[edge.bytes.low] = border[edge.bytes.high + 1u] = true;
-  byte_of_.clear();
+  classes_ = 0;
   for (unsigned byte = 0; byte < 256; ++byte) {
-    if (border[byte]) byte_of_.push_back(static_cast<std::uint8_t>(byte));
-    class_of_[byte] = static_cast<std::uint8_t>(byte_of_.size() - 1);
+    classes_ += border[byte];
+    class_of_[byte] = static_cast<std::uint8_t>(classes_ - 1);
   }
-  classes_ = byte_of_.size();
+}
+
+inline void GrammarAutomaton::save(ImageWriter& out) const {
+  out.add(std::span<const std::uint8_t>(class_of_));
+  out.add(next_);
+  out.add(steps_);
+  out.add(rule_of_);
+  out.add(ends_);
+  out.add(call_begin_);
+  std::vector<std::int32_t> calls;
+  for (const Call& call : calls_) calls.insert(calls.end(), {call.rule, call.back, call.place, call.tail});
+  out.add(calls);
+  out.add(start_);
+  out.add(rank_);
+  out.add(first_);
+  out.add(follow_);
+  out.add(std::uint64_t{deterministic_});
+}
+
+inline std::optional<GrammarAutomaton> GrammarAutomaton::load(ImageReader image) {
+  GrammarAutomaton to;
+  const auto class_of = image.list<std::uint8_t>();
+  if (class_of.size() != to.class_of_.size()) return std::nullopt;
+  std::copy(class_of.begin(), class_of.end(), to.class_of_.begin());
+  to.classes_ = class_of.back() + std::size_t{1};
+  to.next_ = image.copy<std::int32_t>();
+  to.steps_ = image.copy<std::uint8_t>();
+  to.rule_of_ = image.copy<std::int32_t>();
+  to.ends_ = image.copy<std::uint8_t>();
+  to.call_begin_ = image.copy<std::size_t>();
+  const auto calls = image.list<std::int32_t>();
+  for (std::size_t i = 0; i + 4 <= calls.size(); i += 4)
+    to.calls_.push_back({calls[i], calls[i + 1], calls[i + 2], calls[i + 3] != 0});
+  to.start_ = image.copy<std::int32_t>();
+  to.rank_ = image.copy<std::int32_t>();
+  to.first_ = image.copy<ByteSet>();
+  to.follow_ = image.copy<ByteSet>();
+  to.deterministic_ = image.number() != 0;
+  if (!image.is_whole() || !to.is_sound()) return std::nullopt;
+  return to;
+}
+
+// Everything that is looked up by something else lies where it can be found, and reading a byte ends: no rule begins
+// with itself, and what is called for a byte reads it.
+inline bool GrammarAutomaton::is_sound() const {
+  const std::size_t n = rule_of_.size(), rules = start_.size();
+  const auto below = [](std::int32_t i, std::size_t size) { return i >= 0 && std::cmp_less(i, size); };
+  if (class_of_[0] != 0 || n == 0 || rules == 0 || next_.size() != n * classes_ || steps_.size() != next_.size() ||
+      ends_.size() != n || call_begin_.size() != n + 1 || call_begin_[0] != 0 || call_begin_[n] != calls_.size() ||
+      !std::is_sorted(call_begin_.begin(), call_begin_.end()) || rank_.size() != rules || first_.size() != rules ||
+      follow_.size() != rules)
+    return false;
+  for (std::size_t byte = 1; byte < class_of_.size(); ++byte)
+    if (const int up = class_of_[byte] - class_of_[byte - 1]; up < 0 || up > 1) return false;
+  for (const Call& call : calls_)
+    if (!below(call.rule, rules) || !below(call.back, n) || !below(call.place, calls_.size())) return false;
+  for (const std::int32_t start : start_)
+    if (!below(start, n)) return false;
+  bool wrong = false;  // from here on without branches: what stands in a cell is not to be foreseen
+  for (const std::int32_t rule : rule_of_) wrong |= !below(rule, rules);
+  for (const std::int32_t to : next_) wrong |= static_cast<std::uint32_t>(to) + 1 > n;
+  const std::vector<std::uint8_t> shifts(classes_, static_cast<std::uint8_t>(Step::shift));
+  std::array<const std::uint8_t*, 256> then;  // [step]: the steps that are taken for the same byte behind it
+  then.fill(shifts.data());
+  for (std::size_t s = 0; s < n; ++s) {
+    const std::uint8_t* row = steps_.data() + s * classes_;
+    const std::int32_t* to = next_.data() + s * classes_;
+    const std::size_t end = first_call + call_begin_[s + 1] - call_begin_[s];
+    for (std::size_t c = 0; c < classes_; ++c)
+      wrong |= (row[c] >= end) | ((row[c] == static_cast<std::uint8_t>(Step::shift)) & (to[c] == dead));
+    if (end == first_call) continue;
+    for (std::size_t i = first_call; i < std::min(end, then.size()); ++i)
+      then[i] = steps_.data() + index(start(calls_[call_begin_[s] + i - first_call].rule)) * classes_;
+    for (std::size_t c = 0; c < classes_; ++c) {
+      const std::uint8_t next = then[row[c]][c];
+      wrong |= (next == static_cast<std::uint8_t>(Step::fail)) | (next == static_cast<std::uint8_t>(Step::reduce));
+    }
+  }
+  if (wrong) return false;
+  for (std::size_t r = 0; r < rules; ++r) {
+    if (std::cmp_not_equal(rule_of_[index(start_[r])], r)) return false;
+    const auto [begin, end] = calls(start_[r]);
+    for (const Call* call = begin; call != end; ++call)
+      if (rank_[r] >= rank_[index(call->rule)]) return false;
+  }
+  return true;
 }
 
 }  // namespace v0

@@ -106,13 +106,7 @@ struct VocabularyTexts {
     bytes.insert(bytes.end(), 8, '\0');
   }
 
-  std::int64_t size() const { return static_cast<std::int64_t>(begin.size()) - 1; }
   bool is_end(std::int32_t id) const { return std::find(end_tokens.begin(), end_tokens.end(), id) != end_tokens.end(); }
-  std::string_view of(std::int32_t id) const {
-    if (id < 0 || id >= size()) return {};
-    const auto i = static_cast<std::size_t>(id);
-    return {bytes.data() + begin[i], begin[i + 1] - begin[i]};
-  }
 
   std::vector<std::int32_t> end_tokens = {};
   std::vector<char> bytes = {};           // one behind the other, and eight more that are zero
@@ -155,7 +149,11 @@ class Vocabulary {
   template <class BytesOf>
   Vocabulary(std::int64_t size, std::span<const std::int32_t> end_tokens, BytesOf&& bytes_of)
       : Vocabulary(VocabularyTexts(size, end_tokens, bytes_of)) {}
-  explicit Vocabulary(VocabularyTexts texts) : texts_(std::move(texts)) {
+  explicit Vocabulary(VocabularyTexts texts) {
+    made_.texts = std::move(texts);
+    begin_ = made_.texts.begin;
+    bytes_ = made_.texts.bytes;
+    end_tokens_ = made_.texts.end_tokens;
     build_trie(sorted_keys());
     show(made_);
   }
@@ -163,19 +161,17 @@ class Vocabulary {
   Vocabulary& operator=(Vocabulary&&) noexcept = default;
   Vocabulary(const Vocabulary&) = delete;  // its tables may be large, and spans name them
   Vocabulary& operator=(const Vocabulary&) = delete;
-  // From what save() wrote for the same texts, which are taken over where it is so. `image` is not copied: `keeper`
-  // keeps it where it is. Nothing where it cannot be that.
-  static std::optional<Vocabulary> load(VocabularyTexts& texts, ImageReader image, std::shared_ptr<const void> keeper) {
+  // From what save() wrote. `image` is not copied: `keeper` keeps it where it is. Nothing where it cannot be that.
+  static std::optional<Vocabulary> load(ImageReader image, std::shared_ptr<const void> keeper) {
     Vocabulary vocabulary;
-    if (!vocabulary.read(texts, image)) return std::nullopt;
-    vocabulary.texts_ = std::move(texts);
+    if (!vocabulary.read(image)) return std::nullopt;
     vocabulary.keeper_ = std::move(keeper);
     return vocabulary;
   }
   void save(ImageWriter& out) const {
-    out.add(texts_.begin);
-    out.add(texts_.bytes);
-    out.add(std::span(texts_.end_tokens));
+    out.add(begin_);
+    out.add(bytes_);
+    out.add(end_tokens_);
     out.add(order_);
     out.add(nodes_);
     out.add(kinds_);
@@ -184,12 +180,18 @@ class Vocabulary {
     out.add(longer_);
   }
 
-  std::int64_t size() const { return texts_.size(); }
+  std::int64_t size() const { return static_cast<std::int64_t>(begin_.size()) - 1; }
   std::size_t mask_words() const { return (static_cast<std::size_t>(size()) + 63) / 64; }
-  std::span<const std::int32_t> end_tokens() const { return texts_.end_tokens; }
-  bool is_end(std::int32_t id) const { return texts_.is_end(id); }
+  std::span<const std::int32_t> end_tokens() const { return end_tokens_; }
+  bool is_end(std::int32_t id) const {
+    return std::find(end_tokens_.begin(), end_tokens_.end(), id) != end_tokens_.end();
+  }
   // Empty where the id is no token of a text.
-  std::string_view bytes(std::int32_t id) const { return texts_.of(id); }
+  std::string_view bytes(std::int32_t id) const {
+    if (id < 0 || id >= size()) return {};
+    const auto i = static_cast<std::size_t>(id);
+    return {bytes_.data() + begin_[i], begin_[i + 1] - begin_[i]};
+  }
 
   // The token of most bytes that `text` begins with; -1 where there is none.
   std::int32_t longest_prefix(std::string_view text) const {
@@ -229,7 +231,7 @@ class Vocabulary {
     std::size_t size() const { return rest >> 29 & 2047; }
     std::size_t at() const { return rest & ((std::uint64_t{1} << 29) - 1); }
   };
-  std::string_view text_of(const Key& key) const { return {texts_.bytes.data() + key.at(), key.size()}; }
+  std::string_view text_of(const Key& key) const { return {bytes_.data() + key.at(), key.size()}; }
   Key key_of(std::int32_t id) const {
     const std::string_view t = bytes(id);
     std::uint64_t prefix = 0;
@@ -237,37 +239,36 @@ class Vocabulary {
       prefix = prefix << 8 | static_cast<unsigned char>(t.data()[i]);
     if (t.size() < 8) prefix &= ~(~std::uint64_t{0} >> (8 * t.size()));
     const auto i = static_cast<std::size_t>(id);
-    return {prefix, std::uint64_t{i} << 40 | std::uint64_t{t.size()} << 29 | texts_.begin[i]};
+    return {prefix, std::uint64_t{i} << 40 | std::uint64_t{t.size()} << 29 | begin_[i]};
   }
-  // All tokens with bytes, ordered by them, equal ones by id.
+  // All tokens with bytes, ordered by them, equal ones by id: a radix sort by the prefixes, which foresees nothing,
+  // then those of the same prefix by comparisons.
   std::vector<Key> sorted_keys() const {
-    std::vector<Key> keys;
+    std::vector<Key> keys, sorted;
     keys.reserve(static_cast<std::size_t>(size()));
-    for (std::int32_t id = 0; id < size(); ++id)
-      if (!bytes(id).empty()) keys.push_back(key_of(id));
-    std::vector<Key> scratch(keys.size());
-    sort_keys(keys, scratch.data(), 56);
-    return keys;
-  }
-  // Radix by the prefix's byte at `shift`, then each part by the next one; few keys by comparisons.
-  void sort_keys(std::span<Key> keys, Key* scratch, int shift) const {
-    constexpr std::size_t few = 24;
-    if (keys.size() <= few || shift < 0) {
-      std::sort(keys.begin(), keys.end(), [this](const Key& a, const Key& b) {
-        if (a.prefix != b.prefix) return a.prefix < b.prefix;
-        if (a.size() <= 8 && b.size() <= 8) return a.size() != b.size() ? a.size() < b.size() : a.id() < b.id();
-        const int order = text_of(a).compare(text_of(b));
-        return order != 0 ? order < 0 : a.id() < b.id();
-      });
-      return;
+    std::array<std::array<std::uint32_t, 256>, 8> place{};  // [byte of the prefix, the last first][its value]
+    for (std::int32_t id = 0; id < size(); ++id) {
+      if (bytes(id).empty()) continue;
+      keys.push_back(key_of(id));
+      for (std::size_t i = 0; i < 8; ++i) ++place[i][keys.back().prefix >> 8 * i & 255];
     }
-    std::array<std::uint32_t, 257> end{};  // of the keys below each byte
-    for (const Key& key : keys) ++end[(key.prefix >> shift & 255) + 1];
-    for (std::size_t byte = 0; byte < 256; ++byte) end[byte + 1] += end[byte];
-    for (const Key& key : keys) scratch[end[key.prefix >> shift & 255]++] = key;
-    std::copy_n(scratch, keys.size(), keys.data());
-    for (std::size_t byte = 0, begin = 0; byte < 256; begin = end[byte++])
-      if (end[byte] - begin > 1) sort_keys(keys.subspan(begin, end[byte] - begin), scratch, shift - 8);
+    sorted.resize(keys.size());
+    for (std::size_t i = 0; i < 8; ++i) {
+      std::uint32_t before = 0;
+      for (std::uint32_t& count : place[i]) before += std::exchange(count, before);
+      for (const Key& key : keys) sorted[place[i][key.prefix >> 8 * i & 255]++] = key;
+      keys.swap(sorted);
+    }
+    for (auto first = keys.begin(), last = first; first != keys.end(); first = last) {
+      while (last != keys.end() && last->prefix == first->prefix) ++last;
+      if (last - first > 1)
+        std::sort(first, last, [this](const Key& a, const Key& b) {
+          if (a.size() <= 8 && b.size() <= 8) return a.size() != b.size() ? a.size() < b.size() : a.id() < b.id();
+          const int order = text_of(a).compare(text_of(b));
+          return order != 0 ? order < 0 : a.id() < b.id();
+        });
+    }
+    return keys;
   }
   std::size_t shared_bytes(const Key& a, const Key& b) const {
     std::size_t n = static_cast<std::size_t>(std::countl_zero(a.prefix ^ b.prefix)) / 8;
@@ -373,6 +374,7 @@ class Vocabulary {
   }
 
   struct Tables {
+    VocabularyTexts texts;
     std::vector<std::int32_t> order;
     std::vector<Node> nodes;
     std::vector<CharacterKinds> kinds, kinds_after_space;
@@ -394,30 +396,38 @@ class Vocabulary {
   }
 
   // False where something cannot be: then nothing was looked up by it.
-  bool read(const VocabularyTexts& texts, ImageReader& image) {
-    const auto same = [](const auto& mine, auto theirs) {
-      return std::equal(mine.begin(), mine.end(), theirs.begin(), theirs.end());
-    };
-    if (!same(texts.begin, image.list<std::uint32_t>()) || !same(texts.bytes, image.list<char>()) ||
-        !same(texts.end_tokens, image.list<std::int32_t>()))
-      return false;
+  bool read(ImageReader& image) {
+    begin_ = image.list<std::uint32_t>();
+    bytes_ = image.list<char>();
+    end_tokens_ = image.list<std::int32_t>();
     order_ = image.list<std::int32_t>();
     nodes_ = image.list<Node>();
     kinds_ = image.list<CharacterKinds>();
     kinds_after_space_ = image.list<CharacterKinds>();
     by_length_ = image.list<std::int32_t>();
     longer_ = image.list<std::uint32_t>();
-    const auto n = static_cast<std::size_t>(texts.size());
-    if (!image.is_whole() || kinds_.size() != n || kinds_after_space_.size() != n ||
-        by_length_.size() != order_.size() || longer_.size() != max_token_bytes + 1 || !is_trie())
+    if (!image.is_whole() || !are_texts()) return false;
+    const auto n = static_cast<std::size_t>(size());
+    if (kinds_.size() != n || kinds_after_space_.size() != n || by_length_.size() != order_.size() ||
+        longer_.size() != max_token_bytes + 1 || !is_trie())
       return false;
-    const auto is_token = [&](std::int32_t id) { return id >= 0 && id < texts.size(); };
-    if (!std::all_of(order_.begin(), order_.end(), is_token) ||
+    const auto is_token = [end = size()](std::int32_t id) { return id >= 0 && id < end; };
+    if (!std::all_of(end_tokens_.begin(), end_tokens_.end(), is_token) ||
+        !std::all_of(order_.begin(), order_.end(), is_token) ||
         !std::all_of(by_length_.begin(), by_length_.end(), is_token) ||
         !std::all_of(longer_.begin(), longer_.end(), [&](std::uint32_t count) { return count <= order_.size(); }))
       return false;
     find_space();
     return true;
+  }
+  bool are_texts() const {
+    if (begin_.size() < 2 || size() > VocabularyTexts::max_size || bytes_.size() < 8 || bytes_.size() - 8 > max_bytes ||
+        begin_[0] != 0 || begin_.back() != bytes_.size() - 8)
+      return false;
+    bool wrong = false;
+    for (std::size_t i = 1; i < begin_.size(); ++i)
+      wrong |= begin_[i] - begin_[i - 1] > max_token_bytes;  // where it goes down too
+    return !wrong;
   }
   // The children of each node lie behind those of the node before, so that every node is reached once, and none is
   // deeper than a token is long; ranges of tokens are within order_.
@@ -435,9 +445,11 @@ class Vocabulary {
     return !nodes_.empty() && next == nodes_.size();
   }
 
-  VocabularyTexts texts_;
-  Tables made_;                         // empty where they lie elsewhere
-  std::shared_ptr<const void> keeper_;  // of what lies elsewhere
+  Tables made_;                           // empty where they lie elsewhere
+  std::shared_ptr<const void> keeper_;    // of what lies elsewhere
+  std::span<const std::uint32_t> begin_;  // (size + 1)
+  std::span<const char> bytes_;           // as those of VocabularyTexts
+  std::span<const std::int32_t> end_tokens_;
   std::span<const std::int32_t> order_;
   std::span<const Node> nodes_;
   std::span<const CharacterKinds> kinds_, kinds_after_space_;

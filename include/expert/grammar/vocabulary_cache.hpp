@@ -1,14 +1,19 @@
-// VocabularyTexts and a directory of caches -> Vocabulary, whose tables are made once for all runs.
+// The texts of tokens and a directory of caches -> Vocabulary, whose tables are made once for all runs.
 #pragma once
+#include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "expert/core/image.hpp"
+#include "expert/core/join.hpp"
 #include "expert/core/threads.hpp"
 #include "expert/grammar/vocabulary.hpp"
 #include "expert/io/cache_file.hpp"
 #include "expert/io/made_once.hpp"
+#include "expert/io/mapped_file.hpp"
 
 namespace expert {
 inline namespace v0 {
@@ -18,18 +23,21 @@ struct CachedVocabulary {
   std::string note;  // what became of the cache, as a line for the user; empty where the tables came from it
 };
 
-// The key is of the texts and of the end tokens. `directory` empty: nothing is kept.
-inline CachedVocabulary cached_vocabulary(VocabularyTexts texts, const std::string& directory) {
-  if (directory.empty()) return {Vocabulary(std::move(texts)), {}};
+// As Vocabulary(make_texts()), of `size` ids with these end tokens. `tokens` names what the bytes of every token follow
+// from, as CachedTokenizer::key: what has the same name must have the same bytes. `directory` empty: nothing is kept.
+template <class MakeTexts>
+CachedVocabulary cached_vocabulary(std::string_view tokens, std::int64_t size, std::span<const std::int32_t> end_tokens,
+                                   const std::string& directory, MakeTexts&& make_texts) {
+  if (directory.empty()) return {Vocabulary(make_texts()), {}};
   ThreadPool pool(1);  // there is not so much to do that a second one would save time
-  const std::string key = content_key("vocabulary 1",
-                                      {std::as_bytes(std::span(texts.begin)), std::as_bytes(std::span(texts.bytes)),
-                                       std::as_bytes(std::span(texts.end_tokens))},
-                                      pool);
+  const std::string key = content_key(joined({"vocabulary 2 of ", size}),
+                                      {std::as_bytes(std::span(tokens)), std::as_bytes(end_tokens)}, pool);
   return made_once<CachedVocabulary>(
       vocabulary_tables, directory, key, pool, "tables of the vocabulary: made",
-      [&](const ImageReader& image, const auto& keeper) { return Vocabulary::load(texts, image, keeper); },
-      [&] { return Vocabulary(std::move(texts)); },
+      [](const ImageReader& image, MappedFile&& file) {
+        return Vocabulary::load(image, std::make_shared<const MappedFile>(std::move(file)));
+      },
+      [&] { return Vocabulary(make_texts()); },
       [](const Vocabulary& vocabulary, ImageWriter& image) { vocabulary.save(image); });
 }
 

@@ -47,6 +47,8 @@ inline constexpr CacheKind vocabulary_tables{
     "tables of a vocabulary",
     ".vocabulary",
     {'e', 'x', 'p', 'e', 'r', 't', ' ', 't', 'a', 'b', 'l', 'e', 's', '\n', 0, 1}};
+inline constexpr CacheKind compiled_grammars{
+    "a compiled grammar", ".grammar", {'e', 'x', 'p', 'e', 'r', 't', ' ', 'g', 'r', 'a', 'm', 'm', 'a', 'r', '\n', 1}};
 
 // $XDG_CACHE_HOME/expert, else ~/.cache/expert; empty where neither is set.
 inline std::string default_cache_directory() {
@@ -183,7 +185,7 @@ inline std::string keep_in_cache(const CacheKind& kind, const std::string& direc
 // Of what kind the file of a cache is by its name; null where it is none.
 inline const CacheKind* cache_kind_of(std::string_view path) {
   const std::string_view name = file_name_of(path);
-  for (const CacheKind* kind : {&packed_weights, &read_tokenizers, &vocabulary_tables})
+  for (const CacheKind* kind : {&packed_weights, &read_tokenizers, &vocabulary_tables, &compiled_grammars})
     if (name.size() == 32 + kind->suffix.size() && name.ends_with(kind->suffix)) return kind;
   return nullptr;
 }

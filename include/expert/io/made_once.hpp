@@ -2,7 +2,6 @@
 #pragma once
 #include <unistd.h>
 
-#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -19,7 +18,7 @@ namespace expert {
 inline namespace v0 {
 
 // {The value, what became of the cache as a line for the user}, which is empty where
-// the value came from there. `verb`: "tokenizer: read". load(image, what keeps the image) gives an optional, empty
+// the value came from there. `verb`: "tokenizer: read". load(image, the file that it lies in) gives an optional, empty
 // where the image cannot be a value; make() a value; save(value, writer) writes its image. A damaged file is removed
 // and made again. Throws what make() throws.
 template <class Result, class Load, class Make, class Save>
@@ -28,8 +27,8 @@ Result made_once(const CacheKind& kind, const std::string& directory, const std:
   const std::string path = cache_path(kind, directory, key);
   std::string note(verb);
   if (path_exists(path)) try {
-      const auto file = std::make_shared<const MappedFile>(open_cached_file(kind, path, pool));
-      if (auto known = load(ImageReader(cached_bytes(*file)), file)) return {std::move(*known), {}};
+      MappedFile file = open_cached_file(kind, path, pool);
+      if (auto known = load(ImageReader(cached_bytes(file)), std::move(file))) return {std::move(*known), {}};
       throw cache_damage(path, std::string(kind.name), "what cannot be that");
     } catch (const Error& e) {
       ::unlink(path.c_str());

@@ -17,6 +17,7 @@ inline namespace v0 {
 // ends the program with SIGBUS, as with every mmap; our own writers replace files by rename, which is safe.
 class MappedFile {
  public:
+  MappedFile() = default;  // of nothing
   // Throws E200 (with the system's reason), E201. An empty file is an empty span.
   explicit MappedFile(const std::string& path) {
     const OpenFile file(path);

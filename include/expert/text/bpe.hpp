@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "expert/core/image_list.hpp"
 #include "expert/core/text_index.hpp"
 
 namespace expert {
@@ -43,16 +44,15 @@ class Bpe {
   // byte_ids[b] is the token of byte b alone. Ranks count up from 0 in the order of add_merge.
   void reset(const std::array<std::int32_t, 256>& byte_ids, std::size_t merges) {
     byte_ids_ = byte_ids;
-    results_.clear();
-    results_.reserve(merges);
-    table_.assign(std::bit_ceil(merges * 2 + 2), {});
+    results_ = {};
+    table_ = ImageList(std::vector<Merge>(std::bit_ceil(merges * 2 + 2)));
   }
   // The pair (left, right) becomes `result`. False where the pair has a merge already. At most the promised number.
   bool add_merge(std::int32_t left, std::int32_t right, std::int32_t result) {
-    Merge& slot = table_[slot_of(key_of(left, right))];
+    Merge& slot = table_.own(slot_of(key_of(left, right)));
     if (slot.rank != no_rank) return false;
     slot = {key_of(left, right), static_cast<std::uint32_t>(results_.size()), 0};
-    results_.push_back(result);
+    results_.append(&result, 1);
     return true;
   }
 
@@ -60,7 +60,6 @@ class Bpe {
   void reset_words() { words_.clear(); }
   void add_word(std::string_view bytes, std::int32_t id) { words_.insert(bytes, id); }
 
-  // To and from an image (core/image.hpp).
   template <class Writer>
   void save(Writer& out) const {
     out.add(std::span<const std::int32_t>(byte_ids_));
@@ -68,24 +67,29 @@ class Bpe {
     out.add(table_);
     words_.save(out);
   }
-  // False where that cannot be the merges of `tokens` tokens.
+  // From an image, which must stay where it is; nothing can be added then. False where that cannot be the merges of
+  // `tokens` tokens.
   template <class Reader>
   bool load(Reader& in, std::int64_t tokens) {
-    const auto is_token = [tokens](std::int32_t id) { return id >= 0 && id < tokens; };
+    const auto are_tokens = [tokens](std::span<const std::int32_t> ids) {
+      return std::all_of(ids.begin(), ids.end(), [tokens](std::int32_t id) { return id >= 0 && id < tokens; });
+    };
     const auto bytes = in.template list<std::int32_t>();
-    if (bytes.size() != byte_ids_.size() || !std::all_of(bytes.begin(), bytes.end(), is_token)) return false;
+    if (bytes.size() != byte_ids_.size() || !are_tokens(bytes)) return false;
     std::copy(bytes.begin(), bytes.end(), byte_ids_.begin());
-    results_ = in.template copy<std::int32_t>();
-    table_ = in.template copy<Merge>();
+    const auto results = in.template list<std::int32_t>();
+    const auto table = in.template list<Merge>();
+    results_ = {results.data(), results.size()};
+    table_ = {table.data(), table.size()};
     std::size_t merges = 0;
     bool wrong = false;  // without branches: which slots are in use is not to be foreseen
-    for (const Merge& merge : table_) {
+    for (const Merge& merge : table) {
       const bool used = merge.rank != no_rank;
       wrong |= used & (merge.rank >= results_.size());
       merges += used;
     }
-    return !wrong && std::all_of(results_.begin(), results_.end(), is_token) && merges < table_.size() &&
-           std::has_single_bit(table_.size()) && words_.load(in, tokens);
+    return !wrong && are_tokens(results) && merges < table_.size() && std::has_single_bit(table_.size()) &&
+           words_.load(in, tokens);
   }
 
   // Appends the ids of one piece. `bytes` is shorter than 2^31.
@@ -221,8 +225,8 @@ class Bpe {
   }
 
   std::array<std::int32_t, 256> byte_ids_{};
-  std::vector<std::int32_t> results_;  // by rank
-  std::vector<Merge> table_{1};
+  ImageList<std::int32_t> results_;  // by rank
+  ImageList<Merge> table_{std::vector<Merge>(1)};
   TextIndex words_;
 };
 

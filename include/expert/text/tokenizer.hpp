@@ -11,7 +11,9 @@
 #include <vector>
 
 #include "expert/core/error.hpp"
+#include "expert/core/image_list.hpp"
 #include "expert/core/limits.hpp"
+#include "expert/io/mapped_file.hpp"
 #include "expert/json/json.hpp"
 #include "expert/text/added_tokens.hpp"
 #include "expert/text/bpe.hpp"
@@ -51,7 +53,7 @@ class Tokenizer {
 
   Tokenizer(Tokenizer&&) noexcept = default;
   Tokenizer& operator=(Tokenizer&&) noexcept = default;
-  Tokenizer(const Tokenizer&) = delete;  // words of the encoder are views of bytes_
+  Tokenizer(const Tokenizer&) = delete;  // its tables are large
   Tokenizer& operator=(const Tokenizer&) = delete;
 
   // Throws E246 where the text is not UTF-8, E249 above max_text_bytes.
@@ -134,18 +136,20 @@ class Tokenizer {
         added_tokens_(std::move(file.added_tokens)) {
     const std::size_t n = file.tokens.size();
     std::vector<bool> exact(n);
-    begin_.reserve(n + 1);
-    begin_.push_back(0);
+    std::vector<char> bytes;
+    std::vector<std::size_t> begin(1);
     std::array<std::int32_t, 256> byte_ids{};
     for (std::size_t i = 0; i < n; ++i) {
       const TokenBytes token = bytes_of_token(file.tokens[i]);
       exact[i] = token.exact && i < file.vocabulary;
       if (exact[i] && token.bytes.size() == 1)
         byte_ids[static_cast<unsigned char>(token.bytes[0])] = static_cast<std::int32_t>(i);
-      bytes_.insert(bytes_.end(), token.bytes.begin(), token.bytes.end());
-      begin_.push_back(bytes_.size());
+      bytes.insert(bytes.end(), token.bytes.begin(), token.bytes.end());
+      begin.push_back(bytes.size());
       spellings_.insert(file.tokens[i], static_cast<std::int32_t>(i));
     }
+    bytes_ = ImageList(std::move(bytes));
+    begin_ = ImageList(std::move(begin));
     special_.resize(n);
     for (const AddedToken& token : added_tokens_) special_[static_cast<std::size_t>(token.id)] = token.special;
     find_added_tokens();
@@ -197,9 +201,10 @@ class Tokenizer {
   bool normalize_ = false;
   std::vector<AddedToken> added_tokens_;
   AddedTokenMatcher raw_tokens_, normalized_tokens_;
-  std::vector<char> bytes_;         // of all tokens, one after the other
-  std::vector<std::size_t> begin_;  // (size + 1): where each token's bytes start
-  std::vector<bool> special_;       // (size)
+  MappedFile image_;              // in which the tables lie, where they do
+  ImageList<char> bytes_;         // of all tokens, one after the other
+  ImageList<std::size_t> begin_;  // (size + 1): where each token's bytes start
+  std::vector<bool> special_;     // (size)
   TextIndex spellings_;
   Bpe bpe_;
 };

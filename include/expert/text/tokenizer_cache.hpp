@@ -14,6 +14,7 @@
 #include "expert/core/threads.hpp"
 #include "expert/io/cache_file.hpp"
 #include "expert/io/made_once.hpp"
+#include "expert/io/mapped_file.hpp"
 #include "expert/json/read_file.hpp"
 #include "expert/text/tokenizer.hpp"
 
@@ -44,9 +45,10 @@ struct TokenizerImage {
     from.spellings_.save(out);
     from.bpe_.save(out);
   }
-  // Nothing where the image cannot be that of a tokenizer.
-  static std::optional<Tokenizer> load(ImageReader in) {
+  // The image is not copied: it lies in `file`, or where it stays. Nothing where it cannot be that of a tokenizer.
+  static std::optional<Tokenizer> load(ImageReader in, MappedFile file) {
     Tokenizer to;
+    to.image_ = std::move(file);
     const auto splits = in.list<std::uint8_t>();
     if (splits.size() > PreTokenizer::max_splits) return std::nullopt;
     for (const std::uint8_t split : splits) {
@@ -72,10 +74,11 @@ struct TokenizerImage {
     }
     const auto special = in.list<std::uint8_t>();
     to.special_.assign(special.begin(), special.end());
-    to.begin_ = in.copy<std::size_t>();
-    to.bytes_ = in.copy<char>();
-    const auto& begin = to.begin_;
-    if (begin.size() != special.size() + 1 || begin[0] != 0 || begin.back() != to.bytes_.size() ||
+    const auto begin = in.list<std::size_t>();
+    const auto bytes = in.list<char>();
+    to.begin_ = {begin.data(), begin.size()};
+    to.bytes_ = {bytes.data(), bytes.size()};
+    if (begin.size() != special.size() + 1 || begin[0] != 0 || begin.back() != bytes.size() ||
         !std::is_sorted(begin.begin(), begin.end()))
       return std::nullopt;
     if (!to.spellings_.load(in, to.size()) || !to.bpe_.load(in, to.size()) || !in.is_whole()) return std::nullopt;
@@ -90,7 +93,8 @@ struct TokenizerImage {
 
 struct CachedTokenizer {
   Tokenizer tokenizer;
-  std::string note;  // what became of the cache, as a line for the user; empty where the tokenizer came from it
+  std::string note;      // what became of the cache, as a line for the user; empty where the tokenizer came from it
+  std::string key = {};  // of the file's bytes; empty without a cache
 };
 
 // As Tokenizer::load with the default limits. The key is of the file's bytes, so a changed file is another key.
@@ -100,10 +104,12 @@ inline CachedTokenizer cached_tokenizer(const std::string& path, const std::stri
   const std::string json = read_file(path, default_limits.tokenizer_bytes);
   ThreadPool pool(1);  // there is not so much to do that a second one would save time
   const std::string key = content_key("tokenizer 1", {std::as_bytes(std::span(json))}, pool);
-  return made_once<CachedTokenizer>(
+  CachedTokenizer result = made_once<CachedTokenizer>(
       read_tokenizers, directory, key, pool, "tokenizer: read",
-      [](const ImageReader& image, const auto&) { return detail::TokenizerImage::load(image); },
+      [](const ImageReader& image, MappedFile&& file) { return detail::TokenizerImage::load(image, std::move(file)); },
       [&] { return Tokenizer::parse(json, path); }, detail::TokenizerImage::save);
+  result.key = key;
+  return result;
 }
 
 }  // namespace v0

@@ -138,6 +138,12 @@ VocabularyTexts texts_of(const std::vector<std::string>& tokens) {
   return VocabularyTexts(static_cast<std::int64_t>(tokens.size()), {&end, 1},
                          [&](std::int32_t id) { return tokens[static_cast<std::size_t>(id)]; });
 }
+CachedVocabulary cached(const std::vector<std::string>& tokens, const std::string& cache) {
+  const auto end = static_cast<std::int32_t>(tokens.size()) - 1;
+  std::string name;  // all of them: no two lists have the same
+  for (const std::string& token : tokens) append(name, {token.size(), " ", token, " "});
+  return cached_vocabulary(name, end + 1, {&end, 1}, cache, [&] { return texts_of(tokens); });
+}
 std::string image_of(const Vocabulary& vocabulary) {
   ImageWriter image;
   vocabulary.save(image);
@@ -172,9 +178,9 @@ TEST_CASE("tables from the cache are those that are made", "[grammar][cache]") {
     std::mt19937 random(seed);
     const std::vector<std::string> tokens = random_tokens(random);
     const Vocabulary made(texts_of(tokens));
-    const CachedVocabulary first = cached_vocabulary(texts_of(tokens), cache);
+    const CachedVocabulary first = cached(tokens, cache);
     CHECK(first.note == "tables of the vocabulary: made and kept in " + cache);
-    CachedVocabulary second = cached_vocabulary(texts_of(tokens), cache);
+    CachedVocabulary second = cached(tokens, cache);
     CHECK(second.note.empty());
     const Vocabulary moved = std::move(second.vocabulary);
     CHECK(image_of(first.vocabulary) == image_of(made));
@@ -185,17 +191,27 @@ TEST_CASE("tables from the cache are those that are made", "[grammar][cache]") {
     if (seed == 1) check(moved, Vocabulary::root, "", seen);
   }
   CHECK(cached_files(cache).size() == 6);
-  CHECK(cached_vocabulary(texts_of({"a", ""}), "").note.empty());
+  CHECK(cached({"a", ""}, "").note.empty());
 }
 
-TEST_CASE("another text or another end is another file of tables", "[grammar][cache]") {
+TEST_CASE("other tokens, another size or other ends are another file of tables", "[grammar][cache]") {
   const TempDir temp;
-  cached_vocabulary(texts_of({"a", "b", ""}), temp / "c");
-  cached_vocabulary(texts_of({"a", "c", ""}), temp / "c");
-  cached_vocabulary(texts_of({"ab", "", ""}), temp / "c");  // the same bytes, cut elsewhere
-  const std::int32_t ends[] = {0, 2};
-  cached_vocabulary(VocabularyTexts(3, ends, [](std::int32_t id) { return id == 1 ? "b" : ""; }), temp / "c");
-  CHECK(cached_files(temp / "c").size() == 4);
+  std::int64_t made = 0;
+  const auto ask = [&](std::string_view name, std::int64_t size, const std::vector<std::int32_t>& ends) {
+    return cached_vocabulary(name, size, ends, temp / "c", [&] {
+      ++made;
+      return VocabularyTexts(size, ends, [](std::int32_t) { return "x"; });
+    });
+  };
+  for (int i = 0; i < 2; ++i) {
+    CHECK(ask("a", 4, {3}).vocabulary.size() == 4);
+    CHECK(ask("b", 4, {3}).vocabulary.size() == 4);
+    CHECK(ask("a", 5, {3}).vocabulary.size() == 5);
+    CHECK(ask("a", 4, {2}).vocabulary.is_end(2));
+    CHECK(ask("a", 4, {2, 3}).vocabulary.end_tokens().size() == 2);
+  }
+  CHECK(made == 5);
+  CHECK(cached_files(temp / "c").size() == 5);
 }
 
 TEST_CASE("damaged tables are said, and made again", "[grammar][cache]") {
@@ -203,20 +219,20 @@ TEST_CASE("damaged tables are said, and made again", "[grammar][cache]") {
   const std::string cache = temp / "cache";
   std::mt19937 random(3);
   const std::vector<std::string> tokens = random_tokens(random);
-  cached_vocabulary(texts_of(tokens), cache);
+  cached(tokens, cache);
   const std::string path = cached_files(cache).front();
   for (const std::int64_t at : {0, 20, 50, 60, 64, 4000}) {
     std::string bytes = read_file(path, 1 << 24);
     bytes[static_cast<std::size_t>(at)] = static_cast<char>(bytes[static_cast<std::size_t>(at)] ^ 4);
     write_file(path, bytes);
-    const CachedVocabulary again = cached_vocabulary(texts_of(tokens), cache);
+    const CachedVocabulary again = cached(tokens, cache);
     CHECK(again.note.find("made again, because EXPERT-E204") != std::string::npos);
     CHECK(again.note.find("; and kept in " + cache) != std::string::npos);
     CHECK(image_of(again.vocabulary) == image_of(Vocabulary(texts_of(tokens))));
-    CHECK(cached_vocabulary(texts_of(tokens), cache).note.empty());
+    CHECK(cached(tokens, cache).note.empty());
   }
   write_file(temp / "file", "x");
-  const CachedVocabulary not_kept = cached_vocabulary(texts_of(tokens), temp / "file/cache");
+  const CachedVocabulary not_kept = cached(tokens, temp / "file/cache");
   CHECK(not_kept.note.find("made, not kept, EXPERT-E203") != std::string::npos);
   CHECK(look_everything_up(not_kept.vocabulary) > 0);
 }
@@ -228,13 +244,11 @@ TEST_CASE("tables of any content are refused or harmless", "[grammar][cache]") {
   std::vector<std::string> tokens = random_tokens(tokens_random);
   tokens.resize(std::min<std::size_t>(tokens.size(), 60));
   tokens.emplace_back();
-  const VocabularyTexts texts = texts_of(tokens);
-  const std::string image = image_of(Vocabulary(VocabularyTexts(texts)));
+  const std::string image = image_of(Vocabulary(texts_of(tokens)));
   std::int64_t refused = 0, taken = 0;
   for (int i = 0; i < 20000; ++i) {
     const auto bytes = std::make_shared<const std::vector<std::uint64_t>>(changed_words(image, random, 64));
-    VocabularyTexts mine = texts;
-    const auto vocabulary = Vocabulary::load(mine, ImageReader(std::as_bytes(std::span(*bytes))), bytes);
+    const auto vocabulary = Vocabulary::load(ImageReader(std::as_bytes(std::span(*bytes))), bytes);
     (vocabulary ? taken : refused) += 1;
     if (vocabulary) look_everything_up(*vocabulary);
   }

@@ -516,7 +516,7 @@ TEST_CASE("images of any content are refused or harmless", "[cache]") {
   std::int64_t refused = 0, taken = 0;
   for (int i = 0; i < 20000; ++i) {
     const std::vector<std::uint64_t> bytes = changed_words(image, random, 300);
-    const auto tokenizer = detail::TokenizerImage::load(ImageReader(std::as_bytes(std::span(bytes))));
+    const auto tokenizer = detail::TokenizerImage::load(ImageReader(std::as_bytes(std::span(bytes))), MappedFile());
     (tokenizer ? taken : refused) += 1;
     if (!tokenizer) continue;
     const auto ids = tokenizer->encode("abc <e> 12 abcabc" + std::string(150, 'a') + "<e>", SpecialTokens::parse);
