@@ -1,6 +1,6 @@
 """Our step against PyTorch + PEFT's on the same base, batch and threads, in turns: a Markdown table of medians.
 
-Usage: compare.py STEP_BENCH [--python PYTHON_WITH_PEFT] [--rounds 3] [--cases dora:1x512,lora:1x512] [--quant int4] [--attention sdpa]
+Usage: compare.py STEP_BENCH [--python PYTHON_WITH_PEFT] [--rounds 3] [--cases dora:1x512,lora:1x512] [--quant int4] [--attention sdpa] [--alone]
 A round is one step of the peer, then one of ours (each after steps that do not count). First losses must agree to 2e-2 when the base is the same
 (--quant bf16); with a quantised base the difference is printed.
 """
@@ -21,6 +21,27 @@ def ours(step_bench, adapter, quant, batch, seq, threads, *more):
     return json.loads(subprocess.run([str(part) for part in command], check=True, capture_output=True, text=True).stdout)
 
 
+class Peer:
+    def __init__(self, command):
+        self.process = subprocess.Popen([str(part) for part in command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.versions = self.answer()
+
+    def answer(self):
+        line = self.process.stdout.readline()
+        if not line:
+            sys.exit(f"the peer ended with {self.process.wait()}: -9 is too little memory")
+        return json.loads(line)
+
+    def step(self):
+        self.process.stdin.write("step\n")
+        self.process.stdin.flush()
+        return self.answer()
+
+    def end(self):
+        self.process.stdin.close()
+        self.process.wait()
+
+
 def compare(options, case, folder):
     adapter, shape = case.split(":")
     batch, seq = shape.split("x")
@@ -28,27 +49,23 @@ def compare(options, case, folder):
     ours(options.step_bench, adapter, options.quant, batch, seq, options.threads, "--write-batch", tokens)
     base = Path(tempfile.gettempdir()) / "expert-random-qwen3-0.6b-1"
     command = [options.python, HERE / "peft_steps.py", base, tokens, "--adapter", adapter, "--threads", options.threads, "--attention", options.attention]
-    with subprocess.Popen([str(part) for part in command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as peer:
-        versions = json.loads(peer.stdout.readline())
-
-        def step():
-            peer.stdin.write("step\n")
-            peer.stdin.flush()
-            return json.loads(peer.stdout.readline())
-
-        first = step()
-        theirs, mine = [], []
-        for _ in range(options.rounds):
-            theirs.append(step())
-            mine.append(ours(options.step_bench, adapter, options.quant, batch, seq, options.threads, "--cache", folder / "cache"))
-            print(case, f"peer {theirs[-1]['tokens_per_s']:.1f}, ours {mine[-1]['tokens_per_s']:.1f} tokens/s", file=sys.stderr, flush=True)
-        peer.stdin.close()
+    theirs, mine = [], []
+    for _ in range(options.rounds):
+        if not theirs or options.alone:
+            peer = Peer(command)
+            first = peer.step()
+        theirs.append(peer.step())
+        if options.alone:
+            peer.end()
+        mine.append(ours(options.step_bench, adapter, options.quant, batch, seq, options.threads, "--cache", folder / "cache"))
+        print(case, f"peer {theirs[-1]['tokens_per_s']:.1f}, ours {mine[-1]['tokens_per_s']:.1f} tokens/s", file=sys.stderr, flush=True)
+    peer.end()
     difference = abs(mine[0]["loss"] - first["loss"])
     if options.quant == "bf16" and difference > 2e-2:
         sys.exit(f"{case}: first losses {mine[0]['loss']} and {first['loss']} differ by more than 2e-2")
     rate = [statistics.median(r["tokens_per_s"] for r in rows) for rows in (theirs, mine)]
     peak = [max(r["rss_peak_bytes"] for r in rows) for rows in (theirs, mine)]
-    return versions, (f"| {adapter} r=12, {shape}, {options.quant} | {rate[0]:.1f} | {rate[1]:.1f} | {rate[1] / rate[0]:.2f} | {peak[0] / 1e9:.2f} | {peak[1] / 1e9:.2f} | "
+    return peer.versions, (f"| {adapter} r=12, {shape}, {options.quant} | {rate[0]:.1f} | {rate[1]:.1f} | {rate[1] / rate[0]:.2f} | {peak[0] / 1e9:.2f} | {peak[1] / 1e9:.2f} | "
                       f"{peak[1] / peak[0]:.2f} | {first['loss']:.4f} / {mine[0]['loss']:.4f} |")
 
 
@@ -57,6 +74,7 @@ def main():
     parser.add_argument("step_bench")
     parser.add_argument("--python", default=sys.executable)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--alone", action="store_true", help="end the peer before our step, where both do not fit into memory")
     parser.add_argument("--cases", default="dora:1x512,lora:1x512")
     parser.add_argument("--quant", default="int4")
     parser.add_argument("--attention", default="sdpa")
