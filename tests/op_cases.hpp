@@ -15,6 +15,7 @@
 #include "expert/ops/attention.hpp"
 #include "expert/ops/cross_entropy.hpp"
 #include "expert/ops/dora.hpp"
+#include "expert/ops/dropout.hpp"
 #include "expert/ops/residual.hpp"
 #include "expert/ops/rms_norm.hpp"
 #include "expert/ops/swiglu.hpp"
@@ -303,6 +304,27 @@ void add_row_cases(std::vector<OpCase>& cases, std::int64_t rows, std::int64_t h
       reference::residual_add(s.rows, s.cols, s.x.data(), s.y.data(), s.c.data(), s.out.data());
     else
       residual_add(s.cpu, s.rows, s.cols, s.x.data(), s.y.data(), s.c.data(), s.out.data());
+  }));
+  cases.push_back(row_case<T>("residual subtracted", 3, rows, hidden, u, [](S& s, bool by_reference) {
+    if (by_reference)
+      reference::residual_subtract(s.rows, s.cols, s.x.data(), s.y.data(), s.out.data());
+    else
+      residual_subtract(s.cpu, s.rows, s.cols, s.x.data(), s.y.data(), s.out.data());
+  }));
+  cases.push_back(row_case<T>("dropout", 3, rows, hidden, u, [](S& s, bool by_reference) {
+    const DropoutMask mask{RandomStream(1, Purpose::dropout), 3, 0.1f};
+    if (by_reference)
+      reference::dropout_forward(s.rows, s.cols, mask, s.x.data(), s.out.data(), s.out2.data());
+    else
+      dropout_forward(s.cpu, s.rows, s.cols, mask, s.x.data(), s.out.data(), s.out2.data());
+  }));
+  cases.push_back(row_case<T>("dropout backward", 3, rows, hidden, u, [](S& s, bool by_reference) {
+    const DropoutMask mask{RandomStream(1, Purpose::dropout), 3, 0.1f};
+    s.out = s.z;
+    if (by_reference)
+      reference::dropout_backward(s.rows, s.cols, mask, s.x.data(), s.out.data());
+    else
+      dropout_backward(s.cpu, s.rows, s.cols, mask, s.x.data(), s.out.data());
   }));
   cases.push_back(row_case<T>("dora backward", 3, rows, hidden, u, [](S& s, bool by_reference) {
     if (by_reference)

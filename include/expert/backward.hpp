@@ -76,9 +76,7 @@ void project_backward(Cpu& cpu, const ForwardContext<E>& context, std::int64_t l
       if constexpr (E::adapter::dropout_product) {
         // d_x = d_rest + mask * (d_dropped - d_rest), since rest = x - dropped
         base_backward(cpu, n, w, d_y, accumulate, d_x);
-        parallel_pieces(cpu, n * w.out, std::int64_t{1} << 14, [&](std::int64_t first, std::int64_t count) {
-          for (std::int64_t i = first; i < first + count; ++i) scaled[i] = T(float(scaled[i]) - float(d_y[i]));
-        });
+        residual_subtract(cpu, n, w.out, scaled, d_y, scaled);
         base_backward(cpu, n, w, scaled, false, d_dropped, &term);
       } else {
         base_backward(cpu, n, w, d_y, accumulate, d_x);

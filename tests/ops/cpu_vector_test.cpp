@@ -12,6 +12,7 @@
 #include "expert/ops/adamw.hpp"
 #include "expert/ops/cross_entropy.hpp"
 #include "expert/ops/dora.hpp"
+#include "expert/ops/dropout.hpp"
 #include "expert/ops/residual.hpp"
 #include "expert/ops/rms_norm.hpp"
 #include "expert/ops/swiglu.hpp"
@@ -186,7 +187,7 @@ TEMPLATE_TEST_CASE("qk_norm_rope equals the reference, forward and backward, int
   }
 }
 
-TEMPLATE_TEST_CASE("residual, column scales and DoRA's gradient equal the reference", "[vector]", float, bf16) {
+TEMPLATE_TEST_CASE("residuals, column scales and DoRA's gradient equal the reference", "[vector]", float, bf16) {
   for (const Isa isa : usable_isas()) {
     CpuDevice device(2, isa);
     Cpu cpu = device.cpu();
@@ -203,6 +204,10 @@ TEMPLATE_TEST_CASE("residual, column scales and DoRA's gradient equal the refere
         residual_add(cpu, rows, cols, x.data(), z.data(), c, out.data());
         reference::residual_add(rows, cols, x.data(), z.data(), c, expected.data());
         check_close(out, expected);
+
+        residual_subtract(cpu, rows, cols, x.data(), z.data(), out.data());
+        reference::residual_subtract(rows, cols, x.data(), z.data(), expected.data());
+        CHECK(std::memcmp(out.data(), expected.data(), out.size() * sizeof(TestType)) == 0);
 
         std::vector<std::int32_t> to_rows;
         for (std::int32_t t = 0; t < rows; ++t) to_rows.push_back(rows - 1 - t);
@@ -221,6 +226,35 @@ TEMPLATE_TEST_CASE("residual, column scales and DoRA's gradient equal the refere
         check_close(d_z, d_z_expected);
         check_close(d_m, d_m_expected, 4e-6);
       }
+  }
+}
+
+// Rows that begin within a block of four numbers, and blocks behind 2^32 of them.
+TEMPLATE_TEST_CASE("dropout draws the reference's mask, wherever a row begins", "[vector]", float, bf16) {
+  constexpr std::int64_t rows = 3;
+  for (const Isa isa : usable_isas()) {
+    CpuDevice device(2, isa);
+    Cpu cpu = device.cpu();
+    for (const std::int64_t cols : lengths)
+      for (const std::int64_t first : {std::int64_t{0}, std::int64_t{7}, (std::int64_t{1} << 34) / cols - 1})
+        for (const float p : {0.0f, 0.05f, 0.9f}) {
+          INFO(name_of(isa) << " cols " << cols << " first " << first << " p " << p);
+          const DropoutMask mask{RandomStream(42, Purpose::dropout, 3, 5), first, p};
+          const std::vector<TestType> x = normal_values<TestType>(rows * cols, 1),
+                                      d_x = normal_values<TestType>(rows * cols, 2);
+          std::vector<TestType> dropped(x.size()), rest(x.size()), expected(x.size()), expected_rest(x.size());
+          reference::dropout_forward(rows, cols, mask, x.data(), expected.data(), expected_rest.data());
+          dropout_forward(cpu, rows, cols, mask, x.data(), dropped.data(), rest.data());
+          CHECK(std::memcmp(dropped.data(), expected.data(), x.size() * sizeof(TestType)) == 0);
+          check_close(rest, expected_rest);
+          dropout_forward(cpu, rows, cols, mask, x.data(), rest.data(), static_cast<TestType*>(nullptr));
+          CHECK(std::memcmp(rest.data(), expected.data(), x.size() * sizeof(TestType)) == 0);
+          std::vector<TestType> got = d_x;
+          expected = d_x;
+          reference::dropout_backward(rows, cols, mask, x.data(), expected.data());
+          dropout_backward(cpu, rows, cols, mask, x.data(), got.data());
+          check_close(got, expected);
+        }
   }
 }
 

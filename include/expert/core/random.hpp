@@ -12,28 +12,33 @@ inline namespace v0 {
 
 enum class Purpose : std::uint32_t { init_lora_a, dropout, shuffle, sample, random_base, augment };
 
+inline constexpr int philox_rounds = 10;
+inline constexpr std::uint32_t philox_multipliers[2] = {0xD2511F53u, 0xCD9E8D57u},
+                               philox_key_steps[2] = {0x9E3779B9u, 0xBB67AE85u};
+
 EXPERT_HOST_DEVICE constexpr std::array<std::uint32_t, 4> philox(std::array<std::uint32_t, 4> c, std::uint64_t key) {
   auto k0 = static_cast<std::uint32_t>(key), k1 = static_cast<std::uint32_t>(key >> 32);
-  for (int round = 0; round < 10; ++round) {
-    const std::uint64_t p0 = std::uint64_t{0xD2511F53u} * c[0], p1 = std::uint64_t{0xCD9E8D57u} * c[2];
+  for (int round = 0; round < philox_rounds; ++round) {
+    const std::uint64_t p0 = std::uint64_t{philox_multipliers[0]} * c[0],
+                        p1 = std::uint64_t{philox_multipliers[1]} * c[2];
     c = {static_cast<std::uint32_t>(p1 >> 32) ^ c[1] ^ k0, static_cast<std::uint32_t>(p1),
          static_cast<std::uint32_t>(p0 >> 32) ^ c[3] ^ k1, static_cast<std::uint32_t>(p0)};
-    k0 += 0x9E3779B9u;
-    k1 += 0xBB67AE85u;
+    k0 += philox_key_steps[0];
+    k1 += philox_key_steps[1];
   }
   return c;
 }
 
-// The stream that belongs to (seed, step, layer, purpose); `bits(i)` is its i-th value.
+// The stream that belongs to (seed, step, layer, purpose); `bits(i)` is its i-th value. Four of them are a block.
 class RandomStream {
  public:
   constexpr RandomStream(std::uint64_t seed, Purpose purpose, std::uint32_t step = 0, std::uint32_t layer = 0)
       : seed_(seed), step_(step), tag_(layer * 64u + static_cast<std::uint32_t>(purpose)) {}
-  constexpr std::uint32_t bits(std::uint64_t i) const {
-    const auto block =
-        philox({static_cast<std::uint32_t>(i >> 2), static_cast<std::uint32_t>(i >> 34), step_, tag_}, seed_);
-    return block[i & 3];
+  constexpr std::array<std::uint32_t, 4> counter(std::uint64_t block) const {
+    return {static_cast<std::uint32_t>(block), static_cast<std::uint32_t>(block >> 32), step_, tag_};
   }
+  constexpr std::uint64_t key() const { return seed_; }
+  constexpr std::uint32_t bits(std::uint64_t i) const { return philox(counter(i >> 2), seed_)[i & 3]; }
   constexpr float uniform(std::uint64_t i) const { return static_cast<float>(bits(i) >> 8) * 0x1p-24f; }  // [0, 1)
   double normal(std::uint64_t i) const {                                                                  // Box-Muller
     const double u = (static_cast<double>(bits(2 * i)) + 0.5) * 0x1p-32,

@@ -26,6 +26,7 @@
   EXPERT_CPU_INSTANCE(qk_norm_rope_forward<T>)              \
   EXPERT_CPU_INSTANCE(qk_norm_rope_backward<T>)             \
   EXPERT_CPU_INSTANCE(residual_add<T>)                      \
+  EXPERT_CPU_INSTANCE(residual_subtract<T>)                 \
   EXPERT_CPU_INSTANCE(scale_columns<T>)                     \
   EXPERT_CPU_INSTANCE(dora_backward<T>)                     \
   EXPERT_CPU_INSTANCE(swiglu_forward<T>)                    \

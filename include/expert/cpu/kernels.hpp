@@ -14,6 +14,7 @@
 #include "expert/cpu/isa.hpp"
 #include "expert/cpu/tiles.hpp"
 #include "expert/ops/adamw.hpp"
+#include "expert/ops/dropout.hpp"
 #include "expert/ops/packed.hpp"
 
 namespace expert {

@@ -6,7 +6,6 @@
 
 #include "expert/core/config.hpp"
 #include "expert/cpu/device.hpp"
-#include "expert/ops/dropout.hpp"
 #include "expert/ops/embedding.hpp"
 #include "expert/ops/rms_norm.hpp"
 
@@ -34,27 +33,6 @@ void embedding_backward(Cpu& cpu, std::int64_t rows, std::int64_t cols, const st
                         float* d_weight) noexcept {
   parallel_pieces(cpu, cols, column_piece, [&](std::int64_t c, std::int64_t count) {
     reference::embedding_backward(rows, count, cols, ids, d_out + c, d_weight + c);
-  });
-}
-
-template <class T>
-void dropout_forward(Cpu& cpu, std::int64_t rows, std::int64_t cols, const DropoutMask& mask, const T* x, T* dropped,
-                     T* rest) noexcept {
-  parallel_pieces(cpu, rows, row_piece, [&](std::int64_t first, std::int64_t count) {
-    DropoutMask here = mask;
-    here.first_token += first;
-    reference::dropout_forward(count, cols, here, x + first * cols, dropped + first * cols,
-                               rest != nullptr ? rest + first * cols : nullptr);
-  });
-}
-
-template <class T>
-void dropout_backward(Cpu& cpu, std::int64_t rows, std::int64_t cols, const DropoutMask& mask, const T* d_dropped,
-                      T* d_x) noexcept {
-  parallel_pieces(cpu, rows, row_piece, [&](std::int64_t first, std::int64_t count) {
-    DropoutMask here = mask;
-    here.first_token += first;
-    reference::dropout_backward(count, cols, here, d_dropped + first * cols, d_x + first * cols);
   });
 }
 

@@ -1,5 +1,5 @@
-// rms_norm, qk_norm_rope, swiglu, residual, dora_backward and cross_entropy on the CPU: the ops of ops/ in vectors,
-// rows (or columns) spread over the pool.
+// rms_norm, qk_norm_rope, swiglu, residual, dropout, dora_backward and cross_entropy on the CPU: the ops of ops/ in
+// vectors, rows (or columns) spread over the pool.
 //
 // Shapes, equations and rounding points are the reference's. Its sums run in one chain, these in the fixed order of
 // vector_kernels.inc; exp is the kernels' own (1.1 units in the last place). A row's bits depend on that row and the
@@ -99,6 +99,13 @@ void residual_add(Cpu& cpu, std::int64_t rows, std::int64_t cols, const T* x, co
   });
 }
 
+template <class T>
+void residual_subtract(Cpu& cpu, std::int64_t rows, std::int64_t cols, const T* x, const T* z, T* out) noexcept {
+  detail::over_rows(cpu, rows, cols, [&](auto kernels, std::int64_t t) noexcept {
+    kernels.subtract_row(cols, x + t * cols, z + t * cols, out + t * cols);
+  });
+}
+
 // out_rows as in qk_norm_rope_forward.
 template <class T>
 void scale_columns(Cpu& cpu, std::int64_t rows, std::int64_t cols, const T* z, const float* c, T* out,
@@ -106,6 +113,23 @@ void scale_columns(Cpu& cpu, std::int64_t rows, std::int64_t cols, const T* z, c
   detail::over_rows(cpu, rows, cols, [&](auto kernels, std::int64_t t) noexcept {
     T* row = out + (out_rows != nullptr ? std::int64_t{out_rows[t]} : t) * out_stride;
     kernels.scale_columns_row(cols, z + t * cols, c, row);
+  });
+}
+
+template <class T>
+void dropout_forward(Cpu& cpu, std::int64_t rows, std::int64_t cols, const DropoutMask& mask, const T* x, T* dropped,
+                     T* rest) noexcept {
+  detail::over_rows(cpu, rows, cols, [&](auto kernels, std::int64_t t) noexcept {
+    kernels.dropout_row(cols, mask, mask.first(t, cols), x + t * cols, dropped + t * cols,
+                        rest != nullptr ? rest + t * cols : nullptr);
+  });
+}
+
+template <class T>
+void dropout_backward(Cpu& cpu, std::int64_t rows, std::int64_t cols, const DropoutMask& mask, const T* d_dropped,
+                      T* d_x) noexcept {
+  detail::over_rows(cpu, rows, cols, [&](auto kernels, std::int64_t t) noexcept {
+    kernels.dropout_backward_row(cols, mask, mask.first(t, cols), d_dropped + t * cols, d_x + t * cols);
   });
 }
 

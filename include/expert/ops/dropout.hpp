@@ -15,9 +15,14 @@ struct DropoutMask {
   RandomStream stream;
   std::int64_t first_token = 0;  // position of row 0 among the tokens of the optimizer step
   float p = 0;
+  // The stream's number for element 0 of row `t` of a matrix with `cols` columns.
+  std::uint64_t first(std::int64_t t, std::int64_t cols) const {
+    return static_cast<std::uint64_t>((first_token + t) * cols);
+  }
+  float scale() const { return 1 / (1 - p); }
   // 1 / (1 - p) or 0 for element `c` of row `t` of a matrix with `cols` columns.
   float operator()(std::int64_t t, std::int64_t cols, std::int64_t c) const {
-    return stream.uniform(static_cast<std::uint64_t>((first_token + t) * cols + c)) < p ? 0.0f : 1 / (1 - p);
+    return stream.uniform(first(t, cols) + static_cast<std::uint64_t>(c)) < p ? 0.0f : scale();
   }
 };
 

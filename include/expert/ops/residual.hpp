@@ -1,5 +1,5 @@
 // residual: the residual stream and a projection's output -> their sum, with DoRA's column scale applied on the way.
-//   out = x + c * z  (c null means 1);  scale_columns: out = c * z
+//   out = x + c * z  (c null means 1);  residual_subtract: out = x - z;  scale_columns: out = c * z
 #pragma once
 #include <cstdint>
 
@@ -17,6 +17,11 @@ void residual_add(std::int64_t rows, std::int64_t cols, const T* x, const T* z, 
       const std::int64_t i = t * cols + j;
       out[i] = T(float(x[i]) + (c != nullptr ? float(T(float(z[i]) * c[j])) : float(z[i])));
     }
+}
+
+template <class T>
+void residual_subtract(std::int64_t rows, std::int64_t cols, const T* x, const T* z, T* out) noexcept {
+  for (std::int64_t i = 0; i < rows * cols; ++i) out[i] = T(float(x[i]) - float(z[i]));
 }
 
 // Row t goes to row out_rows[t] of `out` when out_rows is given (a KV cache), else to row t.
