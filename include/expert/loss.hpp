@@ -70,9 +70,7 @@ void recomputed_loss(Cpu& cpu, std::int64_t n, const MatrixView& lm_head, float 
     });
     if (d_lm_head != nullptr) linear_backward_weight(cpu, n, part.out, width, b.logits, b.rows, d_lm_head + v * width);
   });
-  parallel_pieces(cpu, n * width, std::int64_t{1} << 14, [&](std::int64_t first, std::int64_t count) noexcept {
-    for (std::int64_t i = first; i < first + count; ++i) b.d_rows[i] = T(d_rows[i]);
-  });
+  convert(cpu, n * width, d_rows, b.d_rows);
 }
 
 }  // namespace detail

@@ -130,13 +130,8 @@ class Trainer {
                            adapter() + factor.b);
       });
     const float* p = adapter();
-    if constexpr (!std::is_same_v<T, float>) {
-      T* copy = at(Plan::compute_copy);
-      parallel_pieces(cpu_, own_parameters ? AdapterLayout<E>::size : trainable_parameters<E>, std::int64_t{1} << 14,
-                      [&](std::int64_t first, std::int64_t count) {
-                        for (std::int64_t i = first; i < first + count; ++i) copy[i] = T(p[i]);
-                      });
-    }
+    if constexpr (!std::is_same_v<T, float>)
+      convert(cpu_, own_parameters ? AdapterLayout<E>::size : trainable_parameters<E>, p, at(Plan::compute_copy));
     if constexpr (E::tuning::trains_base) bind_base<E>(model_, compute_values());
     if constexpr (detail::adapts<E>)
       refresh_dora<E>(cpu_, model_, p, floats(Plan::dora_weight_square), floats(Plan::dora_product),

@@ -205,6 +205,9 @@ TEMPLATE_TEST_CASE("residuals, column scales and DoRA's gradient equal the refer
         reference::residual_add(rows, cols, x.data(), z.data(), c, expected.data());
         check_close(out, expected);
 
+        convert(cpu, std::ssize(scale), scale.data(), out.data());
+        for (std::size_t i = 0; i < scale.size(); ++i) REQUIRE(float(out[i]) == float(TestType(scale[i])));
+
         residual_subtract(cpu, rows, cols, x.data(), z.data(), out.data());
         reference::residual_subtract(rows, cols, x.data(), z.data(), expected.data());
         CHECK(std::memcmp(out.data(), expected.data(), out.size() * sizeof(TestType)) == 0);

@@ -20,6 +20,7 @@
 #define EXPERT_CPU_INSTANCES(T)                             \
   EXPERT_CPU_INSTANCE(attention_forward<T>)                 \
   EXPERT_CPU_INSTANCE(attention_backward<T>)                \
+  EXPERT_CPU_INSTANCE(convert<T>)                           \
   EXPERT_CPU_INSTANCE(rms_norm_forward<T>)                  \
   EXPERT_CPU_INSTANCE(rms_norm_backward<T>)                 \
   EXPERT_CPU_INSTANCE(rms_norm_weight_backward<T>)          \

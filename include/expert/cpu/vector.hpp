@@ -32,6 +32,16 @@ void over_rows(Cpu& cpu, std::int64_t rows, std::int64_t cols, F&& f) noexcept {
 }
 }  // namespace detail
 
+// n numbers, rounded to T.
+template <class T>
+void convert(Cpu& cpu, std::int64_t n, const float* from, T* to) noexcept {
+  with_kernels(cpu.isa, [&](auto kernels) noexcept {
+    parallel_pieces(cpu, n, std::int64_t{1} << 14, [&](std::int64_t first, std::int64_t count) noexcept {
+      kernels.convert_row(count, from + first, to + first);
+    });
+  });
+}
+
 template <class T>
 void rms_norm_forward(Cpu& cpu, std::int64_t rows, std::int64_t cols, float eps, const T* x, std::int64_t x_stride,
                       const T* weight, T* out, std::int64_t out_stride, float* rstd) noexcept {
