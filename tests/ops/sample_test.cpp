@@ -82,7 +82,7 @@ TEST_CASE("top_k and top_p keep what sorting all logits would keep", "[sample]")
   const RandomStream random(5, Purpose::sample);
   std::uint64_t drawn = 0;
   for (int round = 0; round < 60; ++round)
-    for (const std::size_t n : {2, 3, 10, 100, 1000, 5000}) {
+    for (const std::size_t n : std::initializer_list<std::size_t>{2, 3, 10, 100, 1000, 5000}) {
       std::vector<float> logits(n);
       const double spread = round % 3 == 0 ? 0.5 : round % 3 == 1 ? 4 : 12;
       for (float& x : logits) {

@@ -1,6 +1,6 @@
 """Our step against PyTorch + PEFT's on the same base, batch and threads, in turns: a Markdown table of medians.
 
-Usage: compare.py STEP_BENCH [--python PYTHON_WITH_PEFT] [--rounds 3] [--cases dora:1x512,lora:1x512] [--quant int4] [--attention sdpa] [--alone]
+Usage: compare.py STEP_BENCH [--python PYTHON_WITH_PEFT] [--rounds 3] [--cases dora:1x512,lora:1x512] [--quant int4] [--attention sdpa] [--dropout 0] [--alone]
 A round is one step of the peer, then one of ours (each after steps that do not count). First losses must agree to 2e-2 when the base is the same
 (--quant bf16); with a quantised base the difference is printed.
 """
@@ -48,7 +48,8 @@ def compare(options, case, folder):
     tokens = folder / f"{case.replace(':', '-')}.json"
     ours(options.step_bench, adapter, options.quant, batch, seq, options.threads, "--write-batch", tokens)
     base = Path(tempfile.gettempdir()) / "expert-random-qwen3-0.6b-1"
-    command = [options.python, HERE / "peft_steps.py", base, tokens, "--adapter", adapter, "--threads", options.threads, "--attention", options.attention]
+    command = [options.python, HERE / "peft_steps.py", base, tokens, "--adapter", adapter, "--threads", options.threads, "--attention", options.attention,
+               "--dropout", options.dropout]
     theirs, mine = [], []
     for _ in range(options.rounds):
         if not theirs or options.alone:
@@ -57,7 +58,7 @@ def compare(options, case, folder):
         theirs.append(peer.step())
         if options.alone:
             peer.end()
-        mine.append(ours(options.step_bench, adapter, options.quant, batch, seq, options.threads, "--cache", folder / "cache"))
+        mine.append(ours(options.step_bench, adapter, options.quant, batch, seq, options.threads, "--dropout", options.dropout, "--cache", folder / "cache"))
         print(case, f"peer {theirs[-1]['tokens_per_s']:.1f}, ours {mine[-1]['tokens_per_s']:.1f} tokens/s", file=sys.stderr, flush=True)
     peer.end()
     difference = abs(mine[0]["loss"] - first["loss"])
@@ -78,6 +79,7 @@ def main():
     parser.add_argument("--cases", default="dora:1x512,lora:1x512")
     parser.add_argument("--quant", default="int4")
     parser.add_argument("--attention", default="sdpa")
+    parser.add_argument("--dropout", type=float, default=0, help="of the adapter, on both sides; first losses agree, later ones do not")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
