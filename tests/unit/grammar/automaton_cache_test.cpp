@@ -94,7 +94,7 @@ TEST_CASE("a damaged grammar is said, and compiled again", "[grammar][cache]") {
   const std::string cache = temp / "cache", text = small_grammars[1];
   cached_automaton(text, "g", cache);
   const std::string path = cached_files(cache).front();
-  for (const std::size_t at : {0, 20, 50, 60, 64, 400}) {
+  for (const std::size_t at : std::initializer_list<std::size_t>{0, 20, 50, 60, 64, 400}) {
     std::string bytes = read_file(path, 1 << 24);
     bytes[at] = static_cast<char>(bytes[at] ^ 4);
     write_file(path, bytes);
