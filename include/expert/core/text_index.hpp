@@ -35,7 +35,7 @@ class TextIndex {
   // Gives `text`, which is copied and shorter than 4 GiB, a number of 0 or more. False, and nothing changes, where it
   // has one.
   bool insert(std::string_view text, std::int32_t number) {
-    if (2 * size_ >= slots_.size()) grow();
+    if (3 * (size_ + 1) > 2 * slots_.size()) grow();  // a third stays free
     Slot& slot = slots_.own(slot_of(text));
     if (slot.number >= 0) return false;
     slot = {pool_.size(), static_cast<std::uint32_t>(text.size()), number};
