@@ -24,11 +24,11 @@ struct CachedVocabulary {
 };
 
 // As Vocabulary(make_texts()), of `size` ids with these end tokens. `tokens` names what the bytes of every token follow
-// from, as CachedTokenizer::key: what has the same name must have the same bytes. `directory` empty: nothing is kept.
+// from, as CachedTokenizer::key: what has the same name must have the same bytes. Either empty: nothing is kept.
 template <class MakeTexts>
 CachedVocabulary cached_vocabulary(std::string_view tokens, std::int64_t size, std::span<const std::int32_t> end_tokens,
                                    const std::string& directory, MakeTexts&& make_texts) {
-  if (directory.empty()) return {Vocabulary(make_texts()), {}};
+  if (directory.empty() || tokens.empty()) return {Vocabulary(make_texts()), {}};
   ThreadPool pool(1);  // there is not so much to do that a second one would save time
   const std::string key = content_key(joined({"vocabulary 2 of ", size}),
                                       {std::as_bytes(std::span(tokens)), std::as_bytes(end_tokens)}, pool);

@@ -211,6 +211,8 @@ TEST_CASE("other tokens, another size or other ends are another file of tables",
     CHECK(ask("a", 4, {2, 3}).vocabulary.end_tokens().size() == 2);
   }
   CHECK(made == 5);
+  for (int i = 0; i < 2; ++i) CHECK(ask("", 4, {3}).note.empty());  // nobody knows whose tokens these are
+  CHECK(made == 7);
   CHECK(cached_files(temp / "c").size() == 5);
 }
 
