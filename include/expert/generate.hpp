@@ -249,7 +249,7 @@ class Generator {
   void bind_adapter(const float* p) {
     using L = AdapterLayout<E>;
     T* values = at(Plan::adapter);
-    for (std::int64_t i = 0; i < L::size; ++i) values[i] = T(p[i]);
+    convert(cpu_, L::size, p, values);
     constexpr std::int64_t r = E::adapter::r;
     for (std::int64_t l = 0; l < M::num_hidden_layers; ++l)
       for (const Projection q : all_projections)

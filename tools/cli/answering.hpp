@@ -21,22 +21,23 @@ namespace cli {
 
 // What answers are written with and kept to.
 struct AnswerText {
-  CachedTokenizer read;
+  Tokenizer tokenizer;
   std::vector<std::int32_t> end_tokens;
-  std::unique_ptr<GrammarMasks> masks = nullptr;  // null: any text
-  std::vector<std::string> notes = {};            // what became of the caches
+  std::unique_ptr<GrammarMasks> masks;  // null: any text
+  std::vector<std::string> notes;       // what became of the caches
 };
 inline AnswerText read_answer_text(const AnswerJob& job, std::int64_t vocab_size) {
   const std::filesystem::path directory(job.model);
   const std::string file = (directory / "tokenizer.json").string();
   CachedTokenizer read = cached_tokenizer(file, job.cache);
   check_vocabulary(read.tokenizer, vocab_size, file);
-  AnswerText text{std::move(read), end_tokens(job.model, read_hf_config((directory / "config.json").string()))};
-  text.notes.push_back(text.read.note);
+  std::vector<std::int32_t> ends = end_tokens(job.model, read_hf_config((directory / "config.json").string()));
+  std::vector<std::string> notes{read.note};
+  std::unique_ptr<GrammarMasks> masks;
   if (job.grammar.constrains())
-    text.masks = grammar_masks(job.grammar, text.read, vocab_size, text.end_tokens, job.cache,
-                               [&](const std::string& note) { text.notes.push_back(note); });
-  return text;
+    masks = grammar_masks(job.grammar, read, vocab_size, ends, job.cache,
+                          [&](const std::string& note) { notes.push_back(note); });
+  return {std::move(read.tokenizer), std::move(ends), std::move(masks), std::move(notes)};
 }
 
 // Not to be moved: the masks name the grammar. The text is read beside the base, whose weights take longer: a grammar
@@ -55,8 +56,7 @@ struct Answering {
         text(reading.get()),
         text_wait_s(std::chrono::duration<double>(Clock::now() - weights_at).count()),
         options(job.options) {
-    for (const std::string& note : text.notes)
-      if (!note.empty()) report.say(note);
+    for (const std::string& note : text.notes) say_note(report, note);
     options.eos_token_id = text.end_tokens;
     if constexpr (!E::tuning::trains_base)
       if (!job.adapter.empty()) adapter = load_adapter<E>(job.adapter);

@@ -17,10 +17,15 @@
 
 namespace cli {
 
-// Here and below `cache` is a directory, or empty; what became of it is said.
+// What became of a cache, where it is something to say.
+inline void say_note(const Report& report, const std::string& note) {
+  if (!note.empty()) report.say(note);
+}
+
+// Here and below `cache` is a directory, or empty.
 inline Tokenizer load_tokenizer(const std::string& file, const std::string& cache, const Report& report) {
   CachedTokenizer read = cached_tokenizer(file, cache);
-  if (!read.note.empty()) report.say(read.note);
+  say_note(report, read.note);
   return std::move(read.tokenizer);
 }
 

@@ -72,7 +72,7 @@ class Conversation {
     GenerateOptions options = with_.options;
     options.seed = seed;
     const PromptSchema schema{job_.schema, job_.schema_file};
-    turn.answer = answers_to(generator_, with_.text.read.tokenizer, std::span(&prompt, 1), options, job_.stop_sequences,
+    turn.answer = answers_to(generator_, with_.text.tokenizer, std::span(&prompt, 1), options, job_.stop_sequences,
                              with_.rules(std::span(&schema, 1)), events)
                       .front();
     cached_ = prompt;
@@ -93,7 +93,7 @@ class Conversation {
     const std::int64_t context = generator_.options().context_length;
     for (;;) {
       std::vector<std::int32_t> prompt =
-          encode_chat<RendererOf<typename E::chat_template>>(with_.text.read.tokenizer, messages, true).ids;
+          encode_chat<RendererOf<typename E::chat_template>>(with_.text.tokenizer, messages, true).ids;
       if (std::ssize(prompt) + with_.options.max_new_tokens <= context) return prompt;
       if (messages.size() == first_turn_ + 1) {
         if (std::ssize(prompt) < context) return prompt;

@@ -130,7 +130,7 @@ ExitCode generate_expert(const GenerateJob& job, Report& report) {
   check_decode_rows<E>(job.batch_size);
   check_retries(job);
   Answering<E> with(job, job.batch_size, report);
-  Questions asked = read_questions<E>(job, with.text.read.tokenizer);
+  Questions asked = read_questions<E>(job, with.text.tokenizer);
   std::vector<JsonRow>& rows = asked.rows;
   RowWriter writer(job.output);
   std::int64_t tokens = 0, stopped = 0, refused_answers = 0;
@@ -145,8 +145,8 @@ ExitCode generate_expert(const GenerateJob& job, Report& report) {
     const auto draw = [&](std::size_t first, std::size_t count, const GenerateOptions& options,
                           const AnswerEvents& events) {
       const std::span schemas(asked.schemas);
-      return answers_to(generator, with.text.read.tokenizer,
-                        std::span(std::as_const(asked.prompts)).subspan(first, count), options, job.stop_sequences,
+      return answers_to(generator, with.text.tokenizer, std::span(std::as_const(asked.prompts)).subspan(first, count),
+                        options, job.stop_sequences,
                         with.rules(job.schema_bound ? schemas.subspan(first, count) : schemas), events);
     };
     std::vector<std::int64_t> lines;

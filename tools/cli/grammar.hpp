@@ -85,11 +85,9 @@ struct TokenizedGrammar {
   TokenizedGrammar(const GrammarSource& source, const std::string& tokenizer_file, const std::string& cache,
                    const Report& report)
       : read(cached_tokenizer(tokenizer_file, cache)), end(static_cast<std::int32_t>(read.tokenizer.size())) {
-    const auto say = [&](const std::string& note) {
-      if (!note.empty()) report.say(note);
-    };
-    say(read.note);
-    masks = grammar_masks(source, read, size(), std::span(&end, 1), cache, say);
+    say_note(report, read.note);
+    masks = grammar_masks(source, read, size(), end_tokens(), cache,
+                          [&](const std::string& note) { say_note(report, note); });
   }
 
   // The mask allows every token, and the end after them.

@@ -6,7 +6,6 @@
 #include <utility>
 
 #include "expert/core/image.hpp"
-#include "expert/core/threads.hpp"
 #include "expert/grammar/automaton.hpp"
 #include "expert/grammar/gbnf.hpp"
 #include "expert/io/cache_file.hpp"
@@ -26,10 +25,9 @@ struct CachedAutomaton {
 inline CachedAutomaton cached_automaton(std::string_view text, const std::string& file, const std::string& directory) {
   const auto compile = [&] { return GrammarAutomaton(parse_gbnf(text, file)); };
   if (directory.empty()) return {compile(), {}};
-  ThreadPool pool(1);  // there is not so much to do that a second one would save time
-  const std::string key = content_key("gbnf 1", {std::as_bytes(std::span(text))}, pool);
+  const std::string key = content_key("gbnf 1", {std::as_bytes(std::span(text))});
   return made_once<CachedAutomaton>(
-      compiled_grammars, directory, key, pool, joined({"grammar ", file, ": compiled"}),
+      compiled_grammars, directory, key, joined({"grammar ", file, ": compiled"}),
       [](const ImageReader& image, const MappedFile&) { return GrammarAutomaton::load(image); }, compile,
       [](const GrammarAutomaton& automaton, ImageWriter& image) { automaton.save(image); });
 }

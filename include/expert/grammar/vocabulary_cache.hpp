@@ -9,7 +9,6 @@
 
 #include "expert/core/image.hpp"
 #include "expert/core/join.hpp"
-#include "expert/core/threads.hpp"
 #include "expert/grammar/vocabulary.hpp"
 #include "expert/io/cache_file.hpp"
 #include "expert/io/made_once.hpp"
@@ -29,11 +28,10 @@ template <class MakeTexts>
 CachedVocabulary cached_vocabulary(std::string_view tokens, std::int64_t size, std::span<const std::int32_t> end_tokens,
                                    const std::string& directory, MakeTexts&& make_texts) {
   if (directory.empty() || tokens.empty()) return {Vocabulary(make_texts()), {}};
-  ThreadPool pool(1);  // there is not so much to do that a second one would save time
-  const std::string key = content_key(joined({"vocabulary 2 of ", size}),
-                                      {std::as_bytes(std::span(tokens)), std::as_bytes(end_tokens)}, pool);
+  const std::string key =
+      content_key(joined({"vocabulary 2 of ", size}), {std::as_bytes(std::span(tokens)), std::as_bytes(end_tokens)});
   return made_once<CachedVocabulary>(
-      vocabulary_tables, directory, key, pool, "tables of the vocabulary: made",
+      vocabulary_tables, directory, key, "tables of the vocabulary: made",
       [](const ImageReader& image, MappedFile&& file) {
         return Vocabulary::load(image, std::make_shared<const MappedFile>(std::move(file)));
       },

@@ -101,8 +101,8 @@ inline std::uint64_t checksum_of(std::span<const std::byte> bytes, ThreadPool& p
 }  // namespace detail
 
 // The key of what is made from these bytes and nothing else; another `layout` is another key.
-inline std::string content_key(std::string_view layout, std::initializer_list<std::span<const std::byte>> parts,
-                               ThreadPool& pool) {
+inline std::string content_key(std::string_view layout, std::initializer_list<std::span<const std::byte>> parts) {
+  ThreadPool pool(1);  // there is not so much to do that a second one would save time
   Sha256 hash;
   hash.update(layout);
   for (const auto part : parts)

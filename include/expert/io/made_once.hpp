@@ -22,8 +22,9 @@ inline namespace v0 {
 // where the image cannot be a value; make() a value; save(value, writer) writes its image. A damaged file is removed
 // and made again. Throws what make() throws.
 template <class Result, class Load, class Make, class Save>
-Result made_once(const CacheKind& kind, const std::string& directory, const std::string& key, ThreadPool& pool,
-                 std::string_view verb, Load&& load, Make&& make, Save&& save) {
+Result made_once(const CacheKind& kind, const std::string& directory, const std::string& key, std::string_view verb,
+                 Load&& load, Make&& make, Save&& save) {
+  ThreadPool pool(1);  // there is not so much to do that a second one would save time
   const std::string path = cache_path(kind, directory, key);
   std::string note(verb);
   if (path_exists(path)) try {

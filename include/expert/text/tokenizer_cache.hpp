@@ -11,7 +11,6 @@
 
 #include "expert/core/image.hpp"
 #include "expert/core/limits.hpp"
-#include "expert/core/threads.hpp"
 #include "expert/io/cache_file.hpp"
 #include "expert/io/made_once.hpp"
 #include "expert/io/mapped_file.hpp"
@@ -102,10 +101,9 @@ struct CachedTokenizer {
 inline CachedTokenizer cached_tokenizer(const std::string& path, const std::string& directory) {
   if (directory.empty()) return {Tokenizer::load(path), {}};
   const std::string json = read_file(path, default_limits.tokenizer_bytes);
-  ThreadPool pool(1);  // there is not so much to do that a second one would save time
-  const std::string key = content_key("tokenizer 1", {std::as_bytes(std::span(json))}, pool);
+  const std::string key = content_key("tokenizer 1", {std::as_bytes(std::span(json))});
   CachedTokenizer result = made_once<CachedTokenizer>(
-      read_tokenizers, directory, key, pool, "tokenizer: read",
+      read_tokenizers, directory, key, "tokenizer: read",
       [](const ImageReader& image, MappedFile&& file) { return detail::TokenizerImage::load(image, std::move(file)); },
       [&] { return Tokenizer::parse(json, path); }, detail::TokenizerImage::save);
   result.key = key;
