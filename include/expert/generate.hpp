@@ -11,9 +11,9 @@
 #include "expert/core/error.hpp"
 #include "expert/core/random.hpp"
 #include "expert/cpu/pack.hpp"
+#include "expert/cpu/sample.hpp"
 #include "expert/forward.hpp"
 #include "expert/grammar/mask_kernels.hpp"
-#include "expert/ops/sample.hpp"
 #include "expert/plan/memory.hpp"
 #include "expert/weights.hpp"
 
@@ -108,7 +108,8 @@ class Generator {
   //   std::span<const std::uint64_t> mask(std::size_t prompt)                       a bit for each token; empty: all
   //   std::vector<std::int32_t> forced(std::size_t prompt, std::int64_t limit)      tokens that must come, in order
   //   bool accept(std::size_t prompt, std::int32_t id)                              false ends the row (callback)
-  // and, if it likes, bool fits(std::size_t prompt, std::int32_t id): false has another token chosen by a new mask.
+  // and, if it likes, bool fits(std::size_t prompt, std::int32_t id): false has another token chosen by a new mask,
+  // until it gives true.
   struct AnyToken {
     std::span<const std::uint64_t> mask(std::size_t) const noexcept { return {}; }
     std::span<const std::int32_t> forced(std::size_t, std::int64_t) const noexcept { return {}; }
@@ -360,19 +361,16 @@ class Generator {
     const T* row = at(Plan::logits) + logits_row * M::vocab_size;
     float* values = floats(Plan::sampling);
     const auto vocab = static_cast<std::size_t>(M::vocab_size);
-    std::copy_n(row, vocab, values);
-    const std::span<float> logits(values, vocab);
+    widen_logits(cpu_, M::vocab_size, row, values);
     if (!mask.empty()) apply_mask(values, vocab, mask.data(), cpu_.isa);
     std::int64_t id = -1;
     if (!options.do_sample) {
-      id = reference::argmax(logits);
+      id = greedy_token(cpu_, M::vocab_size, values);
     } else {
-      const SampleScratch scratch{values + vocab, reinterpret_cast<std::int32_t*>(values + 2 * vocab)};
-      if (reference::warp(logits, history, options.sampling, scratch)) {
-        reference::softmax(logits, logits);
-        const RandomStream stream(options.seed, Purpose::sample, static_cast<std::uint32_t>(prompt));
-        id = reference::sample(logits, double{stream.uniform(static_cast<std::uint64_t>(step))});
-      }
+      const RandomStream stream(options.seed, Purpose::sample, static_cast<std::uint32_t>(prompt));
+      id = draw_token(cpu_, M::vocab_size, values, history, options.sampling,
+                      double{stream.uniform(static_cast<std::uint64_t>(step))},
+                      {values + vocab, reinterpret_cast<std::int32_t*>(values + 2 * vocab)});
     }
     if (id < 0)
       throw Error(nothing_to_sample,
@@ -422,7 +420,7 @@ class Generator {
       const auto drawn = [&] { return choose(prompt, logits_row, r.history, step, options, constraint.mask(prompt)); };
       std::int32_t id = drawn();
       if constexpr (requires { constraint.fits(prompt, id); })
-        if (!constraint.fits(prompt, id)) id = drawn();
+        while (!constraint.fits(prompt, id)) id = drawn();
       if (!accept(r, id)) return false;
       for (const std::int32_t forced : constraint.forced(prompt, most_at_once - 1))
         if (!accept(r, forced)) return false;

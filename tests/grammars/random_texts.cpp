@@ -77,7 +77,7 @@ Text draw(TokenMasks& masks, std::int64_t tokens, Raised raised, std::mt19937_64
     const auto number =  // the end is the last token
         std::min(static_cast<std::size_t>(std::max(drawn - weight - more, 0.0)), others - 1);
     std::int32_t token = drawn < weight + more ? way : any_of(mask, number);
-    if (!constraint.fits(0, token)) token = any_of(constraint.mask(0), 0);
+    while (!constraint.fits(0, token)) token = any_of(constraint.mask(0), 0);
     if (vocabulary.is_end(token)) break;
     if (!matcher.accept(token) || !constraint.accept(0, token))
       throw std::logic_error("a token of the mask was refused");

@@ -55,7 +55,8 @@ struct Answering {
         weights_at(Clock::now()),
         text(reading.get()),
         text_wait_s(std::chrono::duration<double>(Clock::now() - weights_at).count()),
-        options(job.options) {
+        options(job.options),
+        names_once(job.grammar.is_of_json()) {
     for (const std::string& note : text.notes) say_note(report, note);
     options.eos_token_id = text.end_tokens;
     if constexpr (!E::tuning::trains_base)
@@ -71,7 +72,7 @@ struct Answering {
   }
   // schemas: one for each prompt, where answers are bound to them.
   AnswerRules rules(std::span<const PromptSchema> schemas) const {
-    return {text.masks.get(), bound.get(), bound ? schemas : std::span<const PromptSchema>()};
+    return {text.masks.get(), bound.get(), bound ? schemas : std::span<const PromptSchema>(), names_once};
   }
 
   using Clock = std::chrono::steady_clock;
@@ -85,6 +86,7 @@ struct Answering {
   GenerateOptions options;     // the job's, with the model's end tokens
   std::vector<float> adapter;  // empty: the base alone
   std::unique_ptr<SchemaMasks> bound;
+  bool names_once;
 };
 
 }  // namespace cli

@@ -115,11 +115,12 @@ class SchemaConstraint {
 };
 
 // What an answer must keep to. masks null: any text; bound null: the grammar as it is; else `schemas` has one for each
-// prompt.
+// prompt. names_once: the texts are JSON without a name twice in an object.
 struct AnswerRules {
   GrammarMasks* masks = nullptr;
   SchemaMasks* bound = nullptr;
   std::span<const PromptSchema> schemas = {};
+  bool names_once = false;
 };
 
 // Who watches answers while they are made; what is empty is not called.
@@ -158,6 +159,7 @@ std::vector<Answer> answers_to(Generator<E>& generator, const Tokenizer& tokeniz
   };
   if (rules.masks != nullptr) {
     GrammarConstraint constraint(rules.masks->masks, prompts.size(), stop_sequences, options.max_new_tokens);
+    if (rules.names_once) constraint.refuse_repeated_names();
     const TokenEvents on_token{[&](std::size_t prompt, std::span<const std::int32_t>) {
                                  if (events.grew) grew(prompt, settled[prompt].grow(constraint.text(prompt)));
                                  return goes_on();

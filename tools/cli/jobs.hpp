@@ -48,6 +48,7 @@ struct GrammarSource {
   bool built_in = false;  // one of this program's own
 
   bool constrains() const { return !name.empty(); }
+  bool is_of_json() const { return is_schema || (built_in && name == "json"); }
   GrammarSyntax parse() const { return is_schema ? parse_json_schema(text, name) : parse_gbnf(text, name); }
 };
 

@@ -9,6 +9,7 @@
 #include "expert/cpu/attention.hpp"
 #include "expert/cpu/linear.hpp"
 #include "expert/cpu/ops.hpp"
+#include "expert/cpu/sample.hpp"
 #include "expert/cpu/vector.hpp"
 
 #if defined(EXPERT_COMPILED_KERNELS) && !defined(EXPERT_CPU_TEMPLATE)
@@ -37,6 +38,7 @@
   EXPERT_CPU_INSTANCE(cross_entropy_gradient<T>)            \
   EXPERT_CPU_INSTANCE(dropout_forward<T>)                   \
   EXPERT_CPU_INSTANCE(dropout_backward<T>)                  \
+  EXPERT_CPU_INSTANCE(widen_logits<T>)                      \
   EXPERT_CPU_INSTANCE(linear_forward<T>)                    \
   EXPERT_CPU_INSTANCE(linear_backward_input<T>)             \
   EXPERT_CPU_INSTANCE(linear_backward_weight<T>)            \
@@ -65,6 +67,8 @@ EXPERT_CPU_TEMPLATE void gemm(Cpu&, Trans, std::int64_t, std::int64_t, std::int6
                               const AddedProduct<bf16>&) noexcept;
 EXPERT_CPU_INSTANCES(float)
 EXPERT_CPU_INSTANCES(bf16)
+EXPERT_CPU_INSTANCE(greedy_token<float>)
+EXPERT_CPU_INSTANCE(draw_token<float>)
 EXPERT_CPU_VIEW_INSTANCES(MatrixView)
 EXPERT_CPU_VIEW_INSTANCES(PackedView<PackedFormat::nf4>)
 EXPERT_CPU_VIEW_INSTANCES(PackedView<PackedFormat::int4_affine>)

@@ -3,6 +3,7 @@
 #pragma once
 #include <algorithm>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -10,6 +11,7 @@
 #include <vector>
 
 #include "expert/core/limits.hpp"
+#include "expert/grammar/json_names.hpp"
 #include "expert/grammar/matcher.hpp"
 #include "expert/grammar/token_masks.hpp"
 
@@ -32,6 +34,12 @@ class GrammarConstraint {
     for (std::size_t i = 0; i < prompts; ++i) texts_.push_back({GrammarMatcher(masks, limits), &masks});
   }
 
+  // The texts are JSON: no object gets a name twice, unless the grammar leaves nothing else. Called before anything
+  // else.
+  void refuse_repeated_names() {
+    for (Text& text : texts_) text.names.emplace();
+  }
+
   // The text of a prompt, of which nothing is there yet, follows other masks than the rest: a grammar of its own.
   void use(std::size_t prompt, TokenMasks& masks) {
     texts_[prompt].matcher = GrammarMatcher(masks, limits_);
@@ -41,17 +49,23 @@ class GrammarConstraint {
   // The tokens that may come next in the text of a prompt.
   std::span<const std::uint64_t> mask(std::size_t prompt) {
     Text& text = texts_[prompt];
-    if (!text.closing) return text.matcher.mask();
     const Vocabulary& vocabulary = text.masks->vocabulary();
-    closing_mask_.assign(vocabulary.mask_words(), 0);
-    const auto allow = [&](std::int32_t id) {
-      closing_mask_[static_cast<std::size_t>(id) / 64] |= std::uint64_t{1} << (id % 64);
+    const auto flip = [&](std::int32_t id) {
+      mask_[static_cast<std::size_t>(id) / 64] ^= std::uint64_t{1} << (id % 64);
     };
+    if (!text.closing) {
+      const std::span<const std::uint64_t> all = text.matcher.mask();
+      if (text.refused.empty()) return all;
+      mask_.assign(all.begin(), all.end());
+      for (const std::int32_t id : text.refused) flip(id);
+      return std::any_of(mask_.begin(), mask_.end(), [](std::uint64_t word) { return word != 0; }) ? mask_ : all;
+    }
+    mask_.assign(vocabulary.mask_words(), 0);
     if (text.end.empty())
-      for (const std::int32_t id : vocabulary.end_tokens()) allow(id);
+      for (const std::int32_t id : vocabulary.end_tokens()) flip(id);
     else
-      allow(vocabulary.longest_prefix(text.end));
-    return closing_mask_;
+      flip(vocabulary.longest_prefix(text.end));
+    return mask_;
   }
   // At most `limit` tokens that must come next, in their order.
   std::vector<std::int32_t> forced(std::size_t prompt, std::int64_t limit) {
@@ -61,10 +75,15 @@ class GrammarConstraint {
     if (std::cmp_greater(tokens.size(), limit)) tokens.resize(static_cast<std::size_t>(limit));
     return tokens;
   }
-  // False where the text could not be ended in time after a token that mask() allows: then mask() allows nothing but
-  // what ends it.
+  // False where a token that mask() allows is not to be taken, and mask() gives others: it would repeat a name, or the
+  // text could not be ended in time after it and mask() allows nothing but what ends it.
   bool fits(std::size_t prompt, std::int32_t token) {
     Text& text = texts_[prompt];
+    if (text.names && !text.closing && !text.names->would_be_fresh(text.masks->vocabulary().bytes(token)) &&
+        std::find(text.refused.begin(), text.refused.end(), token) == text.refused.end()) {
+      text.refused.push_back(token);
+      return false;
+    }
     const std::int64_t left = most_tokens_ - text.tokens - 1;
     if (most_tokens_ == 0 || text.closing || left >= near || text.masks->vocabulary().is_end(token)) return true;
     if (text.end_behind != text.tokens) text.end = text.matcher.shortest_end();
@@ -84,6 +103,8 @@ class GrammarConstraint {
     const std::string_view bytes = text.masks->vocabulary().bytes(token);
     const std::size_t before = text.bytes.size();
     ++text.tokens;
+    text.refused.clear();
+    if (text.names) text.names->add(bytes);
     if (text.closing) text.end.erase(0, bytes.size());
     for (const char c : bytes) {
       text.complete_before.push_back(text.matcher.is_accepting());
@@ -117,6 +138,8 @@ class GrammarConstraint {
     std::string end = {};  // the shortest behind so many tokens
     std::int64_t end_behind = -1;
     bool closing = false;
+    std::optional<JsonNames> names = {};
+    std::vector<std::int32_t> refused = {};  // as the next token
   };
   static constexpr std::int64_t near = 1024;  // more than that are not worth looking ahead
 
@@ -159,7 +182,7 @@ class GrammarConstraint {
   std::vector<std::string> stop_sequences_;
   std::int64_t most_tokens_;
   std::vector<Text> texts_;
-  std::vector<std::uint64_t> closing_mask_;
+  std::vector<std::uint64_t> mask_;  // where it is not the matcher's
 };
 
 }  // namespace v0

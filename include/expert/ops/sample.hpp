@@ -14,7 +14,6 @@
 #include <cstdint>
 #include <limits>
 #include <span>
-#include <utility>
 
 #include "expert/core/config.hpp"
 
@@ -75,22 +74,9 @@ inline void warp_temperature(std::span<float> logits, double temperature) noexce
 inline void warp_top_k(std::span<float> logits, std::int64_t top_k, SampleScratch scratch) noexcept {
   const auto n = static_cast<std::int64_t>(logits.size());
   if (top_k <= 0 || top_k >= n) return;
-  // The k largest so far and some that came after: most logits are below them all and are only looked at.
-  float *const begin = scratch.values, *const kth = begin + top_k - 1, *end = begin;
-  float* const full = begin + std::min(n, 2 * top_k + 64);
-  const auto keep_largest = [&] {
-    std::nth_element(begin, kth, end, [](float a, float b) { return a > b; });
-    end = kth + 1;
-  };
-  float least = removed;  // of k that were kept
-  for (const float x : logits) {
-    if (x <= least && end > kth) continue;
-    *end++ = x;
-    if (end < full) continue;
-    keep_largest();
-    least = *kth;
-  }
-  keep_largest();
+  std::copy(logits.begin(), logits.end(), scratch.values);
+  float* kth = scratch.values + top_k - 1;
+  std::nth_element(scratch.values, kth, scratch.values + n, [](float a, float b) { return a > b; });
   for (float& x : logits)
     if (x < *kth) x = removed;
 }
@@ -101,7 +87,7 @@ inline void softmax(std::span<const float> logits, std::span<float> probabilitie
   for (const float x : logits) largest = x > largest ? x : largest;
   double sum = 0;
   for (std::size_t i = 0; i < logits.size(); ++i) {
-    probabilities[i] = logits[i] == removed && largest != removed ? 0.0f : std::exp(logits[i] - largest);
+    probabilities[i] = std::exp(logits[i] - largest);
     sum += double{probabilities[i]};
   }
   const auto total = static_cast<float>(sum);
@@ -113,35 +99,21 @@ inline void softmax(std::span<const float> logits, std::span<float> probabilitie
 // open).
 inline void warp_top_p(std::span<float> logits, double top_p, SampleScratch scratch) noexcept {
   if (top_p >= 1 || logits.empty()) return;
-  const auto logit = [&](std::int32_t i) -> float& { return logits[static_cast<std::size_t>(i)]; };
-  softmax(logits, {scratch.values, logits.size()});
-  // All that are so improbable are of the tail, however many they are: of a peaked distribution nearly everything.
+  std::size_t kept = 0;  // removed entries have probability 0 and stay removed: only the others are sorted
+  for (std::size_t i = 0; i < logits.size(); ++i)
+    if (logits[i] != removed) scratch.indices[kept++] = static_cast<std::int32_t>(i);
+  if (kept == 0) return;
+  const auto value = [&](std::int32_t i) { return logits[static_cast<std::size_t>(i)]; };
+  std::sort(scratch.indices, scratch.indices + kept,
+            [&](std::int32_t a, std::int32_t b) { return value(a) != value(b) ? value(a) < value(b) : a < b; });
+  for (std::size_t i = 0; i < kept; ++i) scratch.values[i] = value(scratch.indices[i]);
+  softmax({scratch.values, kept}, {scratch.values, kept});
   const auto tail = static_cast<float>(1 - top_p);
-  const double improbable = 0.5 * double{tail} / static_cast<double>(logits.size());
-  double below = 0;  // the probability of all that is removed
-  std::int32_t *first = scratch.indices, *last = first;
-  for (std::int32_t i = 0; std::cmp_less(i, logits.size()); ++i) {
-    if (scratch.values[i] > improbable) {
-      *last++ = i;
-    } else {
-      below += double{scratch.values[i]};
-      logit(i) = removed;
-    }
-  }
-  // The border is between first and last: the lower half of what is there goes, or its upper half stays.
-  while (last - first > 1) {
-    std::int32_t* const middle = first + (last - first) / 2;
-    std::nth_element(first, middle, last, [&](std::int32_t a, std::int32_t b) {
-      return logit(a) != logit(b) ? logit(a) < logit(b) : a < b;
-    });
-    double with_half = below;
-    for (const std::int32_t* i = first; i != middle; ++i) with_half += double{scratch.values[*i]};
-    if (static_cast<float>(with_half) > tail) {
-      last = middle;
-      continue;
-    }
-    for (; first != middle; ++first) logit(*first) = removed;
-    below = with_half;
+  double cumulative = 0;
+  for (std::size_t i = 0; i + 1 < kept; ++i) {
+    cumulative += double{scratch.values[i]};
+    if (!(static_cast<float>(cumulative) <= tail)) return;
+    logits[static_cast<std::size_t>(scratch.indices[i])] = removed;
   }
 }
 

@@ -165,7 +165,7 @@ pair ::= "\"" [a-z]+ "\": " value)gbnf"};
         };
         while (tokens < most) {
           std::int32_t id = draw();
-          if (!constraint.fits(0, id)) id = draw();
+          while (!constraint.fits(0, id)) id = draw();
           if (id == end_token) break;
           REQUIRE(constraint.accept(0, id));
           ++tokens;
@@ -187,6 +187,58 @@ pair ::= "\"" [a-z]+ "\": " value)gbnf"};
   GrammarConstraint tight(masks.masks, 1, {}, 2);
   const std::int32_t select = 258;
   CHECK(tight.fits(0, select));
+}
+
+TEST_CASE("no object of JSON gets a name twice, where the grammar leaves another one", "[constraint]") {
+  Masks masks(R"(root ::= "{" pair ("," pair){3} "}"
+pair ::= "\"" [ab]{1,3} "\":" (root | "1" | "\"a\""))");
+  int repeated = 0;
+  for (const bool once : {false, true})
+    for (std::uint64_t seed = 0; seed < 60; ++seed) {
+      const RandomStream random(seed, Purpose::sample);
+      GrammarConstraint constraint(masks.masks, 1, {}, 600);
+      if (once) constraint.refuse_repeated_names();
+      std::uint64_t drawn = 0;
+      const auto draw = [&] {
+        const auto mask = constraint.mask(0);
+        std::vector<std::int32_t> allowed;
+        for (std::int32_t id = 0; id < masks.vocabulary.size(); ++id)
+          if (mask[static_cast<std::size_t>(id) / 64] >> (id % 64) & 1) allowed.push_back(id);
+        REQUIRE(!allowed.empty());
+        return allowed[random.below(drawn++, static_cast<std::uint32_t>(allowed.size()))];
+      };
+      for (std::int32_t id = 0; id != end_token;) {
+        id = draw();
+        while (!constraint.fits(0, id)) id = draw();
+        if (id != end_token) REQUIRE(constraint.accept(0, id));
+      }
+      const std::string& text = constraint.text(0);
+      INFO(text);
+      CHECK(is_sentence(masks, text));
+      const auto code = [&] {
+        try {
+          parse_json(text, "text", 1 << 20);
+          return 0;
+        } catch (const Error& error) {
+          return error.code();
+        }
+      };
+      const int problem = code();
+      if (once && !constraint.was_closed(0)) CHECK(problem == 0);
+      if (!once) repeated += problem == 213;
+    }
+  CHECK(repeated > 20);
+
+  Masks only(R"(root ::= "{\"a\":1" ",\"a\":2"{1,2} "}")");  // no other name can come
+  GrammarConstraint constraint(only.masks, 1);
+  constraint.refuse_repeated_names();
+  for (const char c : std::string(R"({"a":1,"a":2})")) {
+    const std::int32_t id = static_cast<unsigned char>(c);
+    constraint.fits(0, id);
+    CHECK(constraint.fits(0, id));
+    CHECK(constraint.accept(0, id));
+  }
+  CHECK(constraint.is_complete(0));
 }
 
 TEST_CASE("a text may follow masks of its own", "[constraint]") {
