@@ -191,7 +191,7 @@ pair ::= "\"" [a-z]+ "\": " value)gbnf"};
 
 TEST_CASE("no object of JSON gets a name twice, where the grammar leaves another one", "[constraint]") {
   Masks masks(R"(root ::= "{" pair ("," pair){3} "}"
-pair ::= "\"" [ab]{1,3} "\":" (root | "1" | "\"a\""))");
+pair ::= "\"" [ab]+ "\":" (root | "1" | "\"a\""))");
   int repeated = 0;
   for (const bool once : {false, true})
     for (std::uint64_t seed = 0; seed < 60; ++seed) {
@@ -233,7 +233,7 @@ pair ::= "\"" [ab]{1,3} "\":" (root | "1" | "\"a\""))");
   GrammarConstraint constraint(only.masks, 1);
   constraint.refuse_repeated_names();
   for (const char c : std::string(R"({"a":1,"a":2})")) {
-    const std::int32_t id = static_cast<unsigned char>(c);
+    const std::int32_t id = 2 + static_cast<unsigned char>(c);
     constraint.fits(0, id);
     CHECK(constraint.fits(0, id));
     CHECK(constraint.accept(0, id));
