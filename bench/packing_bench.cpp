@@ -8,7 +8,9 @@
 #include <cstdio>
 #include <iterator>
 #include <numbers>
+#include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "expert/expert.hpp"
@@ -21,8 +23,8 @@ using namespace expert;
 
 struct Options : bench::RunOptions {
   std::string adapter = "lora";
-  std::int64_t documents = 6400, batch = 32, batches = 1, max_length = 512;
-  int rounds = 5;
+  std::int64_t documents = 6400, batch = 32, batches = 4, max_length = 512;
+  int rounds = 1;
 };
 
 Documents draw_documents(const Options& o, std::int64_t vocab_size) {
@@ -74,7 +76,7 @@ struct Layout {
   PackingOptions packing;
   std::int64_t rows;  // of a batch
   Padding padding;
-  std::vector<TokenBatch> batches{};   // that are timed: evenly spaced over an epoch
+  std::vector<TokenBatch> batches{};   // that are timed: of each part of an epoch another place
   std::vector<double> us_per_token{};  // of a document; one for each round
   double places_per_token = 0;         // of a document, over the whole epoch
   std::int64_t timed_places = 0, timed_tokens = 0;
@@ -90,12 +92,14 @@ void draw_batches(Layout& layout, const Documents& documents, std::int64_t wante
     if (layout.padding != Padding::none) batch = padded(batch, layout.padding);
     places += batch.tokens();
     for (std::int64_t i = 0; i < wanted; ++i) {
-      if (b != ((2 * i + 1) * n / (2 * wanted) + n / 8) % n) continue;  // within the runs of group_by_length
+      if (b != n * ((2 * i + 1) + 2 * i * wanted) / (2 * wanted * wanted)) continue;
       layout.timed_tokens += tokens;
       layout.timed_places += batch.tokens();
       layout.batches.push_back(batch);
     }
   }
+  if (std::cmp_less(layout.batches.size(), wanted))
+    throw std::invalid_argument("--documents are too few for --batches");
   layout.places_per_token = static_cast<double>(places) / static_cast<double>(rows.tokens);
 }
 
@@ -122,13 +126,16 @@ Json run(const Options& o) {
   const Layout& packed = *std::rbegin(layouts);
   for (Layout& layout : layouts) draw_batches(layout, documents, o.batches);
   trainer.step({&packed.batches[0], 1}, 1e-4);  // touches every page
-  for (int round = 0; round < o.rounds; ++round)
-    for (Layout& layout : layouts) {
-      const auto begin = std::chrono::steady_clock::now();
-      for (const TokenBatch& batch : layout.batches) trainer.step({&batch, 1}, 1e-4);
-      const std::chrono::duration<double, std::micro> time = std::chrono::steady_clock::now() - begin;
-      layout.us_per_token.push_back(time.count() / static_cast<double>(layout.timed_tokens));
-    }
+  for (int round = 0; round < o.rounds; ++round) {
+    for (Layout& layout : layouts) layout.us_per_token.push_back(0);
+    for (std::size_t b = 0; b < packed.batches.size(); ++b)
+      for (Layout& layout : layouts) {
+        const auto begin = std::chrono::steady_clock::now();
+        trainer.step({&layout.batches[b], 1}, 1e-4);
+        const std::chrono::duration<double, std::micro> time = std::chrono::steady_clock::now() - begin;
+        layout.us_per_token.back() += time.count() / static_cast<double>(layout.timed_tokens);
+      }
+  }
   Json rows = Json::array();
   for (const Layout& layout : layouts) {
     Json times = Json::array();
@@ -170,7 +177,7 @@ int main(int argc, char** argv) {
   app.add_option("--batch", o.batch, "documents of a batch that is not packed")
       ->check(CLI::Range(1, 64))
       ->capture_default_str();
-  app.add_option("--batches", o.batches, "timed in each round")->check(CLI::Range(1, 100))->capture_default_str();
+  app.add_option("--batches", o.batches, "timed in each round, of each layout")->check(CLI::Range(1, 100))->capture_default_str();
   app.add_option("--max-length", o.max_length)->check(CLI::Range(2, 2048))->capture_default_str();
   app.add_option("--rounds", o.rounds, "the median counts")->check(CLI::Range(1, 100))->capture_default_str();
   bench::add_run_options(app, o);
