@@ -177,7 +177,9 @@ int main(int argc, char** argv) {
   app.add_option("--batch", o.batch, "documents of a batch that is not packed")
       ->check(CLI::Range(1, 64))
       ->capture_default_str();
-  app.add_option("--batches", o.batches, "timed in each round, of each layout")->check(CLI::Range(1, 100))->capture_default_str();
+  app.add_option("--batches", o.batches, "timed in each round, of each layout")
+      ->check(CLI::Range(1, 100))
+      ->capture_default_str();
   app.add_option("--max-length", o.max_length)->check(CLI::Range(2, 2048))->capture_default_str();
   app.add_option("--rounds", o.rounds, "the median counts")->check(CLI::Range(1, 100))->capture_default_str();
   bench::add_run_options(app, o);
