@@ -38,13 +38,15 @@ def main():
             for name in PEERS:
                 command = [options.python, here / "llama_tokens.py", Path(options.gguf) / f"{name}.gguf", *shape]
                 done = subprocess.run([str(part) for part in command], input="again\nagain\n", check=True, capture_output=True, text=True)
+                versions, *_, measured = map(json.loads, done.stdout.splitlines())
                 if turn > 0:
-                    rows.setdefault(f"llama.cpp, {name}", []).append(json.loads(done.stdout.splitlines()[-1]))
+                    rows.setdefault(f"llama.cpp, {name}", []).append(measured)
             for name, flags in OURS.items():
                 command = [options.decode_bench, "--json", "--random-base", "--cache", cache, "--repeats", 1, *flags, *shape]
                 done = subprocess.run([str(part) for part in command], check=True, capture_output=True, text=True)
                 if turn > 0:
                     rows.setdefault(f"ours, {name}", []).append(json.loads(done.stdout))
+    print(f"llama-cpp-python {versions['llama_cpp_python']}, prompt {options.prompt}, {options.new} new tokens, {options.threads} threads, medians of {options.rounds} rounds in turns\n")
     print("| engine | prefill tokens/s | decode tokens/s | share of the bandwidth |\n|---|---|---|---|")
     for name, measured in rows.items():
         median = {key: statistics.median(row[key] for row in measured) for key in ("prefill_tokens_per_s", "decode_tokens_per_s")}

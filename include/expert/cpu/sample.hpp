@@ -54,11 +54,10 @@ void top_k_in_blocks(Kernels kernels, std::int64_t n, std::int64_t top_k, float*
   kernels.remove_below_row(n, least, logits, logits);
 }
 
-// exps[j] = exp(logits[j] - max); f(first, count, sum) for each block. Where all of a block is below `least`, its
-// exponentials are 0 and its sum too.
+// exps[j] = exp(logits[j] - max); f(first, count, sum) for each block.
 template <class Kernels, class F>
 void exp_in_blocks(Kernels kernels, std::int64_t n, const float* logits, float max, float* exps, F&& f) noexcept {
-  constexpr float vanishes = -104;  // e^x is half of the smallest float
+  constexpr float vanishes = -104;  // e^x is 0 from here on down
   over_blocks(n, [&](std::int64_t first, std::int64_t count) {
     float sum = 0;
     if (kernels.max_row(count, logits + first) - max < vanishes) {

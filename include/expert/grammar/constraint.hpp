@@ -50,21 +50,23 @@ class GrammarConstraint {
   std::span<const std::uint64_t> mask(std::size_t prompt) {
     Text& text = texts_[prompt];
     const Vocabulary& vocabulary = text.masks->vocabulary();
-    const auto flip = [&](std::int32_t id) {
-      mask_[static_cast<std::size_t>(id) / 64] ^= std::uint64_t{1} << (id % 64);
+    const auto set = [&](std::int32_t id, bool allowed) {
+      std::uint64_t& word = mask_[static_cast<std::size_t>(id) / 64];
+      const std::uint64_t bit = std::uint64_t{1} << (id % 64);
+      word = allowed ? word | bit : word & ~bit;
     };
     if (!text.closing) {
       const std::span<const std::uint64_t> all = text.matcher.mask();
       if (text.refused.empty()) return all;
       mask_.assign(all.begin(), all.end());
-      for (const std::int32_t id : text.refused) flip(id);
+      for (const std::int32_t id : text.refused) set(id, false);
       return std::any_of(mask_.begin(), mask_.end(), [](std::uint64_t word) { return word != 0; }) ? mask_ : all;
     }
     mask_.assign(vocabulary.mask_words(), 0);
     if (text.end.empty())
-      for (const std::int32_t id : vocabulary.end_tokens()) flip(id);
+      for (const std::int32_t id : vocabulary.end_tokens()) set(id, true);
     else
-      flip(vocabulary.longest_prefix(text.end));
+      set(vocabulary.longest_prefix(text.end), true);
     return mask_;
   }
   // At most `limit` tokens that must come next, in their order.
