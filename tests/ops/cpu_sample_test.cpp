@@ -7,6 +7,7 @@
 
 #include "catch.hpp"
 #include "expert/core/random.hpp"
+#include "sample_scratch.hpp"
 #include "usable_isas.hpp"
 
 namespace cpu_sample_test {
@@ -16,13 +17,6 @@ namespace {
 
 constexpr float infinite = std::numeric_limits<float>::infinity(),
                 not_a_number = std::numeric_limits<float>::quiet_NaN();
-
-struct Scratch {
-  std::vector<float> values;
-  std::vector<std::int32_t> indices;
-  explicit Scratch(std::size_t n) : values(n, not_a_number), indices(n, -1) {}
-  SampleScratch get() { return {values.data(), indices.data()}; }
-};
 
 std::int64_t drawn(Cpu& cpu, std::vector<float> logits, const std::vector<std::int32_t>& history,
                    const SamplingOptions& options, double u) {

@@ -6,6 +6,7 @@
 
 #include "catch.hpp"
 #include "expert/core/random.hpp"
+#include "sample_scratch.hpp"
 
 namespace sample_test {
 using namespace expert;
@@ -15,19 +16,10 @@ namespace {
 constexpr float infinite = std::numeric_limits<float>::infinity(),
                 not_a_number = std::numeric_limits<float>::quiet_NaN();
 
-struct Scratch {
-  std::vector<float> values;
-  std::vector<std::int32_t> indices;
-  explicit Scratch(std::size_t n) : values(n), indices(n) {}
-  SampleScratch get() { return {values.data(), indices.data()}; }
-};
-
-// What `change` makes of the logits, with all of the scratch poisoned before.
+// What `change` makes of the logits.
 template <class F>
 std::vector<float> warped(std::vector<float> logits, F&& change) {
   Scratch scratch(logits.size());
-  std::fill(scratch.values.begin(), scratch.values.end(), not_a_number);
-  std::fill(scratch.indices.begin(), scratch.indices.end(), -1);
   change(std::span<float>(logits), scratch.get());
   return logits;
 }

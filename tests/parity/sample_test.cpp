@@ -1,8 +1,7 @@
 // Sampling warpers and greedy choice on the fixture's logits, against transformers.
 #include "expert/ops/sample.hpp"
 
-#include <limits>
-
+#include "sample_scratch.hpp"
 #include "support.hpp"
 
 namespace sample_test {
@@ -10,12 +9,11 @@ using namespace parity;
 
 namespace {
 
-// What `change` makes of one row of logits, with all of the scratch poisoned before.
+// What `change` makes of one row of logits.
 template <class F>
 std::vector<float> warped(std::vector<float> logits, F&& change) {
-  std::vector<float> values(logits.size(), std::numeric_limits<float>::quiet_NaN());
-  std::vector<std::int32_t> indices(logits.size(), -1);
-  change(std::span<float>(logits), SampleScratch{values.data(), indices.data()});
+  Scratch scratch(logits.size());
+  change(std::span<float>(logits), scratch.get());
   return logits;
 }
 

@@ -40,6 +40,16 @@ struct Masks {
   TokenMasks masks;
 };
 
+std::int32_t any_allowed(GrammarConstraint& constraint, const Masks& masks, const RandomStream& random,
+                         std::uint64_t draw) {
+  const auto mask = constraint.mask(0);
+  std::vector<std::int32_t> allowed;
+  for (std::int32_t id = 0; id < masks.vocabulary.size(); ++id)
+    if (mask[static_cast<std::size_t>(id) / 64] >> (id % 64) & 1) allowed.push_back(id);
+  REQUIRE(!allowed.empty());
+  return allowed[random.below(draw, static_cast<std::uint32_t>(allowed.size()))];
+}
+
 constexpr const char* statement =
     R"(root ::= "SELECT " name (", " name)* " FROM tbl" (" WHERE x = '" [a-z;]{0,4} "'")? ";"?
 name ::= [a-c]{1,3})";
@@ -155,14 +165,7 @@ pair ::= "\"" [a-z]+ "\": " value)gbnf"};
         const RandomStream random(seed, Purpose::sample, static_cast<std::uint32_t>(most));
         GrammarConstraint constraint(masks.masks, 1, {}, most);
         std::int64_t tokens = 0;
-        const auto draw = [&] {
-          const auto mask = constraint.mask(0);
-          std::vector<std::int32_t> allowed;
-          for (std::int32_t id = 0; id < masks.vocabulary.size(); ++id)
-            if (mask[static_cast<std::size_t>(id) / 64] >> (id % 64) & 1) allowed.push_back(id);
-          REQUIRE(!allowed.empty());
-          return allowed[random.below(static_cast<std::uint64_t>(tokens), static_cast<std::uint32_t>(allowed.size()))];
-        };
+        const auto draw = [&] { return any_allowed(constraint, masks, random, static_cast<std::uint64_t>(tokens)); };
         while (tokens < most) {
           std::int32_t id = draw();
           while (!constraint.fits(0, id)) id = draw();
@@ -199,14 +202,7 @@ pair ::= "\"" [ab]+ "\":" (root | "1" | "\"a\""))");
       GrammarConstraint constraint(masks.masks, 1, {}, 600);
       if (once) constraint.refuse_repeated_names();
       std::uint64_t drawn = 0;
-      const auto draw = [&] {
-        const auto mask = constraint.mask(0);
-        std::vector<std::int32_t> allowed;
-        for (std::int32_t id = 0; id < masks.vocabulary.size(); ++id)
-          if (mask[static_cast<std::size_t>(id) / 64] >> (id % 64) & 1) allowed.push_back(id);
-        REQUIRE(!allowed.empty());
-        return allowed[random.below(drawn++, static_cast<std::uint32_t>(allowed.size()))];
-      };
+      const auto draw = [&] { return any_allowed(constraint, masks, random, drawn++); };
       for (std::int32_t id = 0; id != end_token;) {
         id = draw();
         while (!constraint.fits(0, id)) id = draw();
