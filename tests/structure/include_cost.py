@@ -2,7 +2,7 @@
 `#include <expert/expert.hpp>`.
 
 Lines and headers are checked: they are the same in every run. The time is only printed, beside that of the standard
-headers alone (docs/decisions/0004-include-budget.md); -n N takes the best of N runs instead of 3.
+headers alone (docs/decisions/0004-include-budget.md); -n N takes the best of N runs instead of one.
 """
 import argparse
 import re
@@ -19,7 +19,7 @@ HEAVY = {"atomic", "chrono", "condition_variable", "filesystem", "format", "fstr
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("compiler")
 parser.add_argument("include")
-parser.add_argument("-n", type=int, default=3)
+parser.add_argument("-n", type=int, default=1, help="compilations that are timed; the time is printed, not judged")
 arguments = parser.parse_args()
 SOURCE = "#include <expert/expert.hpp>\n"
 STANDARD = "".join(f"#include <{name}>\n" for name in ("algorithm", "array", "bit", "charconv", "cmath", "compare", "concepts", "cstdint", "cstdio",
