@@ -46,6 +46,7 @@ Documents draw_documents(const Options& o, std::int64_t vocab_size) {
   return documents;
 }
 
+// What padding costs: transformers' loss computes logits for all places, ours for those with a label.
 enum class Padding { none, in_layers, in_layers_and_loss };
 
 // Each row as long as the longest: padding sees its row's document.

@@ -1,5 +1,6 @@
 #include "expert/ops/sample.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <vector>
@@ -66,6 +67,47 @@ TEST_CASE("top_p keeps the smallest set that passes p, at least one token, and o
   CHECK(top_p({-infinite, 5, -infinite}, 0.5) == std::vector<float>{-infinite, 5, -infinite});
   CHECK(top_p({-infinite, -infinite}, 0.5) == std::vector<float>{-infinite, -infinite});
   CHECK(top_p({7}, 0.0) == std::vector<float>{7});
+}
+
+// Peaked and flat logits, some removed before, many of them equal.
+TEST_CASE("top_k and top_p keep what sorting all logits would keep", "[sample]") {
+  const RandomStream random(5, Purpose::sample);
+  std::uint64_t drawn = 0;
+  for (int round = 0; round < 60; ++round)
+    for (const std::size_t n : std::initializer_list<std::size_t>{2, 3, 10, 100, 1000, 5000}) {
+      std::vector<float> logits(n);
+      const double spread = round % 3 == 0 ? 0.5 : round % 3 == 1 ? 4 : 12;
+      for (float& x : logits) {
+        x = static_cast<float>(spread * random.normal(drawn++));
+        if (round % 2 == 1) x = std::round(4 * x) / 4;
+        if (round % 5 == 1 && random.uniform(drawn++) < 0.3f) x = -infinite;
+      }
+      logits[n / 2] = 1;
+      std::vector<std::int32_t> order(n);
+      for (std::size_t i = 0; i < n; ++i) order[i] = static_cast<std::int32_t>(i);
+      const auto at = [&](std::int32_t i) -> float& { return logits[static_cast<std::size_t>(i)]; };
+      std::sort(order.begin(), order.end(),
+                [&](std::int32_t a, std::int32_t b) { return at(a) != at(b) ? at(a) < at(b) : a < b; });
+      for (const std::int64_t k : {1, 2, 20, 64, 700}) {
+        std::vector<float> expected = logits;
+        if (std::cmp_less(k, n))
+          for (float& x : expected)
+            if (x < at(order[n - static_cast<std::size_t>(k)])) x = -infinite;
+        CHECK(top_k(logits, k) == expected);
+      }
+      std::vector<float> probabilities(n);
+      reference::softmax(logits, probabilities);
+      for (const double p : {0.0, 0.1, 0.5, 0.9, 0.95, 0.999}) {
+        std::vector<float> expected = logits;
+        double cumulative = 0;
+        for (std::size_t i = 0; i + 1 < n; ++i) {
+          cumulative += double{probabilities[static_cast<std::size_t>(order[i])]};
+          if (static_cast<float>(cumulative) > static_cast<float>(1 - p)) break;
+          expected[static_cast<std::size_t>(order[i])] = -infinite;
+        }
+        CHECK(top_p(logits, p) == expected);
+      }
+    }
 }
 
 TEST_CASE("min_p removes what is less probable than its share of the best", "[sample]") {

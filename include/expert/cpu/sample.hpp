@@ -9,7 +9,6 @@
 #include <bit>
 #include <cmath>
 #include <cstdint>
-#include <limits>
 #include <span>
 
 #include "expert/cpu/device.hpp"
@@ -147,7 +146,7 @@ std::int64_t draw_in_blocks(Kernels kernels, std::int64_t n, float max, float* l
 
 }  // namespace detail
 
-// (n) each.
+// A row of logits as f32, (n) each, for what follows to change.
 template <class T>
 void widen_logits(Cpu& cpu, std::int64_t n, const T* row, float* logits) noexcept {
   with_kernels(cpu.isa, [&](auto kernels) noexcept { kernels.widen_row(n, row, logits); });
