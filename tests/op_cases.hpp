@@ -202,8 +202,13 @@ struct RowState {
   Cpu cpu;
   std::int64_t rows, cols;
   std::vector<T> x, y, z, out, out2;
-  std::vector<float> c, c2, f;
+  std::vector<float> c, c2, f, f2;
   std::vector<std::int32_t> integers;
+
+  DoraColumns dora(float* d_magnitude) const { return {c2.data(), c2.data(), d_magnitude}; }
+  void dora_backward_by_reference(const std::vector<T>& product, std::vector<T>& d, float* d_magnitude) const {
+    reference::dora_backward(rows, cols, cols, product.data(), c2.data(), c2.data(), d.data(), d.data(), d_magnitude);
+  }
 };
 template <class T>
 OpCase row_case(const char* name, double bytes_of_number, std::int64_t rows, std::int64_t cols, double tolerance,
@@ -223,6 +228,7 @@ OpCase row_case(const char* name, double bytes_of_number, std::int64_t rows, std
                         random_values<float>(n, 4),
                         random_values<float>(n, 5),
                         std::vector<float>(index(n)),
+                        std::vector<float>(index(cols)),
                         {}};
             for (float& c : state.c2) c = 1.5f + 0.5f * c;
             for (std::int64_t t = 0; t < rows; ++t) state.integers.push_back(static_cast<std::int32_t>(t * 31 % cols));
@@ -233,7 +239,7 @@ OpCase row_case(const char* name, double bytes_of_number, std::int64_t rows, std
                            run(ours, false);
                            run(expected, true);
                            return std::max({worst_error(ours.out, expected.out), worst_error(ours.out2, expected.out2),
-                                            worst_error(ours.f, expected.f)});
+                                            worst_error(ours.f, expected.f), worst_error(ours.f2, expected.f2)});
                          }};
           }};
 }
@@ -271,19 +277,21 @@ void add_row_cases(std::vector<OpCase>& cases, std::int64_t rows, std::int64_t h
       qk_norm_rope_forward(s.cpu, s.rows, heads, D, 1e-6f, s.x.data(), s.c2.data(), s.y.data(), table, positions.data(),
                            s.out.data(), s.cols, nullptr, s.f.data());
   }));
-  cases.push_back(row_case<T>("qk_norm_rope backward", 3, rows, hidden, 2 * u, [](S& s, bool by_reference) {
+  cases.push_back(row_case<T>("qk_norm_rope backward, DoRA", 3, rows, hidden, 2 * u, [](S& s, bool by_reference) {
     constexpr std::int64_t D = 64;
     const std::int64_t heads = s.cols / D;
     const std::vector<std::int32_t> positions(index(s.rows), 1);
     const std::vector<float> rstd(index(s.rows * heads), 1.25f);
     const RopeTable table{s.c.data(), s.c2.data()};
     s.out = s.z;
-    if (by_reference)
+    if (by_reference) {
       reference::qk_norm_rope_backward(s.rows, heads, D, s.x.data(), s.c2.data(), s.y.data(), table, positions.data(),
                                        rstd.data(), s.out.data(), nullptr);
-    else
-      qk_norm_rope_backward(s.cpu, s.rows, heads, D, s.x.data(), s.c2.data(), s.y.data(), table, positions.data(),
-                            rstd.data(), s.out.data(), nullptr, nullptr, 16);
+      s.dora_backward_by_reference(s.x, s.out, s.f.data());
+    } else {
+      qk_norm_rope_backward(s.cpu, s.rows, heads, D, s.x.data(), s.dora(s.f.data()), s.y.data(), table,
+                            positions.data(), rstd.data(), s.out.data(), nullptr, nullptr, 16);
+    }
   }));
   cases.push_back(row_case<T>("swiglu", 3, rows, hidden, u, [](S& s, bool by_reference) {
     if (by_reference)
@@ -293,11 +301,22 @@ void add_row_cases(std::vector<OpCase>& cases, std::int64_t rows, std::int64_t h
   }));
   cases.push_back(row_case<T>("swiglu backward", 5, rows, hidden, u, [](S& s, bool by_reference) {
     if (by_reference)
-      reference::swiglu_backward(s.rows, s.cols, s.x.data(), s.c.data(), s.y.data(), s.c2.data(), s.z.data(),
-                                 s.out.data(), s.out2.data());
+      reference::swiglu_backward(s.rows, s.cols, s.x.data(), nullptr, s.y.data(), nullptr, s.z.data(), s.out.data(),
+                                 s.out2.data());
     else
-      swiglu_backward(s.cpu, s.rows, s.cols, s.x.data(), s.c.data(), s.y.data(), s.c2.data(), s.z.data(), s.out.data(),
-                      s.out2.data());
+      swiglu_backward(s.cpu, s.rows, s.cols, s.x.data(), {}, s.y.data(), {}, s.z.data(), s.out.data(), s.out2.data());
+  }));
+  cases.push_back(row_case<T>("swiglu backward, DoRA", 5, rows, hidden, u, [](S& s, bool by_reference) {
+    float *sums = s.f.data(), *sums2 = s.f2.data();
+    if (by_reference) {
+      reference::swiglu_backward(s.rows, s.cols, s.x.data(), s.c2.data(), s.y.data(), s.c2.data(), s.z.data(),
+                                 s.out.data(), s.out2.data());
+      s.dora_backward_by_reference(s.x, s.out, sums);
+      s.dora_backward_by_reference(s.y, s.out2, sums2);
+    } else {
+      swiglu_backward(s.cpu, s.rows, s.cols, s.x.data(), s.dora(sums), s.y.data(), s.dora(sums2), s.z.data(),
+                      s.out.data(), s.out2.data());
+    }
   }));
   cases.push_back(row_case<T>("residual", 3, rows, hidden, u, [](S& s, bool by_reference) {
     if (by_reference)
@@ -327,11 +346,11 @@ void add_row_cases(std::vector<OpCase>& cases, std::int64_t rows, std::int64_t h
       dropout_backward(s.cpu, s.rows, s.cols, mask, s.x.data(), s.out.data());
   }));
   cases.push_back(row_case<T>("dora backward", 3, rows, hidden, u, [](S& s, bool by_reference) {
+    s.out = s.y;
     if (by_reference)
-      reference::dora_backward(s.rows, s.cols, s.cols, s.x.data(), s.c.data(), s.c2.data(), s.y.data(), s.out.data(),
-                               s.f.data());
+      s.dora_backward_by_reference(s.x, s.out, s.f.data());
     else
-      dora_backward(s.cpu, s.rows, s.cols, s.x.data(), s.c.data(), s.c2.data(), s.y.data(), s.out.data(), s.f.data());
+      dora_backward(s.cpu, s.rows, s.cols, s.x.data(), s.dora(s.f.data()), s.y.data(), s.out.data());
   }));
   cases.push_back(
       row_case<T>("cross_entropy", 3, std::max<std::int64_t>(1, rows / 8), vocab, u, [](S& s, bool by_reference) {

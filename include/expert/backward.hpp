@@ -28,8 +28,19 @@ void base_backward(Cpu& cpu, std::int64_t rows, const View& w, const T* d_y, boo
   linear_backward_input(cpu, rows, w, d_y, accumulate, d_x, term);
 }
 
+// DoRA's columns of the output of `p`, for the op that leaves the gradient of it; none where column_scale() has none.
+template <class E>
+DoraColumns dora_columns(const ForwardContext<E>& context, std::int64_t layer, Projection p,
+                         const BackwardBuffers<E>& back) noexcept {
+  if constexpr (adapts<E>)
+    if (const float* scale = column_scale(context, layer, p); scale != nullptr)
+      return {scale, context.adapter->norm + AdapterLayout<E>::output_offset(layer, p),
+              back.gradients + AdapterLayout<E>::at(layer, p).magnitude};
+  return {};
+}
+
 // From d_y (T, out): gradients of the projection's own tensors, and d_x (T, in) += or = its input's gradient (d_x null:
-// nobody needs it). scaled: room for d_y times DoRA's scale; it may be d_y.
+// nobody needs it). scaled: room for d_y times DoRA's scale; it may be d_y. Null: d_y has met dora_columns() already.
 template <class E>
 void project_backward(Cpu& cpu, const ForwardContext<E>& context, std::int64_t layer, Projection p,
                       const TokenView& tokens, const typename E::compute::type* x, const typename E::compute::type* y,
@@ -60,9 +71,11 @@ void project_backward(Cpu& cpu, const ForwardContext<E>& context, std::int64_t l
       }
       const T* d_z = d_y;  // gradient of the product before DoRA's scale
       if constexpr (E::adapter::is_dora) {
-        dora_backward(cpu, n, w.out, z, adapter.scale + o, adapter.norm + o, d_y, scaled,
-                      back.gradients + at.magnitude);
-        d_z = scaled;
+        if (scaled != nullptr) {
+          dora_backward(cpu, n, w.out, z, {adapter.scale + o, adapter.norm + o, back.gradients + at.magnitude}, d_y,
+                        scaled);
+          d_z = scaled;
+        }
       }
       {
         const PhaseScope scope(cpu, Phase::low_rank_backward);
@@ -122,16 +135,18 @@ void layer_backward(Cpu& cpu, const ForwardContext<E>& context, std::int64_t lay
   const auto project = [&](P p, const T* x, const T* y, const T* d_y, T* scaled, bool accumulate, T* d_x) {
     detail::project_backward(cpu, context, layer, p, tokens, x, y, d_y, scaled, accumulate, d_x, b, back);
   };
-  const auto scale = [&](P p) { return detail::column_scale(context, layer, p); };
+  const auto dora = [&](P p) { return detail::dora_columns(context, layer, p, back); };
+  // Where d_y goes on the way through `p`: nowhere where the op before has been there.
+  const auto scaled = [&](P p, T* d_y) { return detail::column_scale(context, layer, p) == nullptr ? d_y : nullptr; };
   const auto weight_gradient = [&](std::int64_t offset) {
     return E::tuning::trains_base ? back.gradients + offset : nullptr;
   };
 
   project(P::down_proj, b.activation, b.down, back.d_x, back.d_context, false, back.d_wide);
-  swiglu_backward(cpu, n, F, b.gate, scale(P::gate_proj), b.up, scale(P::up_proj), back.d_wide, back.d_wide,
+  swiglu_backward(cpu, n, F, b.gate, dora(P::gate_proj), b.up, dora(P::up_proj), back.d_wide, back.d_wide,
                   back.d_wide2);
-  project(P::gate_proj, b.post_norm, b.gate, back.d_wide, back.d_wide, false, back.d_norm);
-  project(P::up_proj, b.post_norm, b.up, back.d_wide2, back.d_wide2, true, back.d_norm);
+  project(P::gate_proj, b.post_norm, b.gate, back.d_wide, scaled(P::gate_proj, back.d_wide), false, back.d_norm);
+  project(P::up_proj, b.post_norm, b.up, back.d_wide2, scaled(P::up_proj, back.d_wide2), true, back.d_norm);
   detail::norm_backward<E>(cpu, tokens, b.x_mid, w.post_attention_layernorm, b.rstd_post,
                            B::post_attention_layernorm(layer), back);
 
@@ -141,13 +156,13 @@ void layer_backward(Cpu& cpu, const ForwardContext<E>& context, std::int64_t lay
     attention_backward(cpu, n, n, H, K, D, detail::attention_scale<M>(), b.q_rotated, Q, b.k_rotated, b.v_scaled, KV,
                        tokens.keys, b.context, Q, b.lse, back.d_context, Q, back.d_q, Q, back.d_k, back.d_v, KV);
   }
-  qk_norm_rope_backward(cpu, n, H, D, b.q, scale(P::q_proj), w.q_norm, context.rope, tokens.positions, b.rstd_q,
+  qk_norm_rope_backward(cpu, n, H, D, b.q, dora(P::q_proj), w.q_norm, context.rope, tokens.positions, b.rstd_q,
                         back.d_q, weight_gradient(B::q_norm(layer)), back.norm_partials, norm_chunk_rows);
-  qk_norm_rope_backward(cpu, n, K, D, b.k, scale(P::k_proj), w.k_norm, context.rope, tokens.positions, b.rstd_k,
+  qk_norm_rope_backward(cpu, n, K, D, b.k, dora(P::k_proj), w.k_norm, context.rope, tokens.positions, b.rstd_k,
                         back.d_k, weight_gradient(B::k_norm(layer)), back.norm_partials, norm_chunk_rows);
   T* d_input = input_needed ? back.d_norm : nullptr;
-  project(P::q_proj, b.input_norm, b.q, back.d_q, back.d_q, false, d_input);
-  project(P::k_proj, b.input_norm, b.k, back.d_k, back.d_k, true, d_input);
+  project(P::q_proj, b.input_norm, b.q, back.d_q, scaled(P::q_proj, back.d_q), false, d_input);
+  project(P::k_proj, b.input_norm, b.k, back.d_k, scaled(P::k_proj, back.d_k), true, d_input);
   project(P::v_proj, b.input_norm, b.v, back.d_v, back.d_v, true, d_input);
   if (input_needed)
     detail::norm_backward<E>(cpu, tokens, b.x, w.input_layernorm, b.rstd_input, B::input_layernorm(layer), back);

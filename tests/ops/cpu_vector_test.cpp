@@ -113,29 +113,54 @@ TEMPLATE_TEST_CASE("rms_norm equals the reference, forward and backward, with st
   }
 }
 
-TEMPLATE_TEST_CASE("swiglu equals the reference, forward and backward, with and without scales", "[vector]", float,
+// Columns of an output with DoRA, and what the reference makes of their gradient.
+template <class T>
+struct DoraCase {
+  std::vector<float> scale, norm, d_magnitude, d_magnitude_expected;
+
+  DoraCase(std::int64_t cols, std::uint64_t seed)
+      : scale(normal_values<float>(cols, seed)),
+        norm(normal_values<float>(cols, seed + 1)),
+        d_magnitude(scale.size(), 0.25f),
+        d_magnitude_expected(d_magnitude) {
+    for (float& n : norm) n = 0.5f + std::abs(n);
+  }
+  DoraColumns columns() { return {scale.data(), norm.data(), d_magnitude.data()}; }
+  void expect(std::int64_t rows, const std::vector<T>& z, std::vector<T>& d) {
+    const std::int64_t cols = std::ssize(scale);
+    reference::dora_backward(rows, cols, cols, z.data(), scale.data(), norm.data(), d.data(), d.data(),
+                             d_magnitude_expected.data());
+  }
+};
+
+TEMPLATE_TEST_CASE("swiglu equals the reference, forward and backward, with and without DoRA", "[vector]", float,
                    bf16) {
   for (const Isa isa : usable_isas()) {
     CpuDevice device(2, isa);
     Cpu cpu = device.cpu();
     for (const std::int64_t cols : lengths)
-      for (const bool scales : {false, true}) {
-        constexpr std::int64_t rows = 3;
+      for (const int scales : {0, 1, 2, 3}) {  // of gate, of up
+        const std::int64_t rows = cols < 70 ? 150 : 3;
         const auto gate = normal_values<TestType>(rows * cols, 1, 4), up = normal_values<TestType>(rows * cols, 2),
                    d_out = normal_values<TestType>(rows * cols, 3);
-        const auto cg = normal_values<float>(cols, 4), cu = normal_values<float>(cols, 5);
-        const float *c_gate = scales ? cg.data() : nullptr, *c_up = scales ? cu.data() : nullptr;
+        DoraCase<TestType> with_gate(cols, 4), with_up(cols, 6);
+        const DoraColumns c_gate = scales & 1 ? with_gate.columns() : DoraColumns{},
+                          c_up = scales & 2 ? with_up.columns() : DoraColumns{};
         std::vector<TestType> out(gate.size()), expected = out, d_gate = d_out, d_up = out, d_gate_expected = out,
                                                 d_up_expected = out;
-        swiglu_forward(cpu, rows, cols, gate.data(), c_gate, up.data(), c_up, out.data());
-        reference::swiglu_forward(rows, cols, gate.data(), c_gate, up.data(), c_up, expected.data());
+        swiglu_forward(cpu, rows, cols, gate.data(), c_gate.scale, up.data(), c_up.scale, out.data());
+        reference::swiglu_forward(rows, cols, gate.data(), c_gate.scale, up.data(), c_up.scale, expected.data());
         check_close(out, expected);
         swiglu_backward(cpu, rows, cols, gate.data(), c_gate, up.data(), c_up, d_gate.data(), d_gate.data(),
                         d_up.data());
-        reference::swiglu_backward(rows, cols, gate.data(), c_gate, up.data(), c_up, d_out.data(),
+        reference::swiglu_backward(rows, cols, gate.data(), c_gate.scale, up.data(), c_up.scale, d_out.data(),
                                    d_gate_expected.data(), d_up_expected.data());
+        if (c_gate) with_gate.expect(rows, gate, d_gate_expected);
+        if (c_up) with_up.expect(rows, up, d_up_expected);
         check_close(d_gate, d_gate_expected);
         check_close(d_up, d_up_expected);
+        check_close(with_gate.d_magnitude, with_gate.d_magnitude_expected, 4e-6);
+        check_close(with_up.d_magnitude, with_up.d_magnitude_expected, 4e-6);
       }
   }
 }
@@ -151,8 +176,9 @@ TEMPLATE_TEST_CASE("qk_norm_rope equals the reference, forward and backward, int
         const std::int64_t width = heads * head_dim, half = head_dim / 2;
         const auto z = normal_values<TestType>(tokens * width, 1), weight = normal_values<TestType>(head_dim, 2),
                    d_out = normal_values<TestType>(tokens * width, 3);
-        const auto scale = normal_values<float>(width, 4);
-        const float* c = scales ? scale.data() : nullptr;
+        DoraCase<TestType> dora(width, 4);
+        const DoraColumns columns = scales ? dora.columns() : DoraColumns{};
+        const float* c = columns.scale;
         const auto cos = normal_values<float>(positions_count * half, 5),
                    sin = normal_values<float>(positions_count * half, 6);
         std::vector<std::int32_t> positions, rows;
@@ -176,11 +202,14 @@ TEMPLATE_TEST_CASE("qk_norm_rope equals the reference, forward and backward, int
           auto g = d_out, g_expected = d_out;
           std::vector<float> d_weight(static_cast<std::size_t>(head_dim), 0.5f), d_weight_expected = d_weight,
                                                                                  partials(5 * d_weight.size());
-          qk_norm_rope_backward(cpu, tokens, heads, head_dim, z.data(), c, weight.data(), table, positions.data(),
-                                rstd.data(), g.data(), scales ? d_weight.data() : nullptr, partials.data(), 8);
+          dora.d_magnitude = dora.d_magnitude_expected;
+          qk_norm_rope_backward(cpu, tokens, heads, head_dim, z.data(), columns, weight.data(), table, positions.data(),
+                                rstd.data(), g.data(), scales ? nullptr : d_weight.data(), partials.data(), 8);
           reference::qk_norm_rope_backward(tokens, heads, head_dim, z.data(), c, weight.data(), table, positions.data(),
-                                           rstd.data(), g_expected.data(), scales ? d_weight_expected.data() : nullptr);
+                                           rstd.data(), g_expected.data(), scales ? nullptr : d_weight_expected.data());
+          if (scales) dora.expect(tokens, z, g_expected);
           check_close(g, g_expected, 4e-6);
+          check_close(dora.d_magnitude, dora.d_magnitude_expected, 4e-6);
           check_close(d_weight, d_weight_expected, 1e-5);
         }
       }
@@ -196,9 +225,8 @@ TEMPLATE_TEST_CASE("residuals, column scales and DoRA's gradient equal the refer
         constexpr std::int64_t rows = 21;
         const auto x = normal_values<TestType>(rows * cols, 1), z = normal_values<TestType>(rows * cols, 2),
                    d_y = normal_values<TestType>(rows * cols, 3);
-        const auto scale = normal_values<float>(cols, 4);
-        auto norm = normal_values<float>(cols, 5);
-        for (float& n : norm) n = 0.5f + std::abs(n);
+        DoraCase<TestType> dora(cols, 4);
+        const std::vector<float>& scale = dora.scale;
         const float* c = scales ? scale.data() : nullptr;
         std::vector<TestType> out(x.size()), expected = out;
         residual_add(cpu, rows, cols, x.data(), z.data(), c, out.data());
@@ -222,12 +250,10 @@ TEMPLATE_TEST_CASE("residuals, column scales and DoRA's gradient equal the refer
           check_close(wide, wide_expected);
         }
         auto d_z = d_y, d_z_expected = d_y;
-        std::vector<float> d_m(static_cast<std::size_t>(cols), 0.25f), d_m_expected = d_m;
-        dora_backward(cpu, rows, cols, z.data(), scale.data(), norm.data(), d_z.data(), d_z.data(), d_m.data());
-        reference::dora_backward(rows, cols, cols, z.data(), scale.data(), norm.data(), d_y.data(), d_z_expected.data(),
-                                 d_m_expected.data());
+        dora_backward(cpu, rows, cols, z.data(), dora.columns(), d_z.data(), d_z.data());
+        dora.expect(rows, z, d_z_expected);
         check_close(d_z, d_z_expected);
-        check_close(d_m, d_m_expected, 4e-6);
+        check_close(dora.d_magnitude, dora.d_magnitude_expected, 4e-6);
       }
   }
 }

@@ -94,6 +94,7 @@ namespace isa {
 struct Scalar {  // SSE2, NEON, or whatever the compiler makes of four floats
   using Kernels = Scalar;
   static constexpr int width = 4, gemm_rows = 4;
+  static constexpr bool rounds_bf16 = false;
 #include "expert/cpu/simd.inc"
 
 #include "expert/cpu/gemm_kernels.inc"
@@ -113,6 +114,7 @@ struct Scalar {  // SSE2, NEON, or whatever the compiler makes of four floats
 struct Avx2 {
   using Kernels = Avx2;
   static constexpr int width = 8, gemm_rows = 6;
+  static constexpr bool rounds_bf16 = false;
 #include "expert/cpu/simd.inc"
 
 #include "expert/cpu/gemm_kernels.inc"
@@ -133,6 +135,7 @@ struct Avx2 {
 struct Avx512 {
   using Kernels = Avx512;
   static constexpr int width = 16, gemm_rows = 14;
+  static constexpr bool rounds_bf16 = false;
 #include "expert/cpu/simd.inc"
 
 #include "expert/cpu/gemm_kernels.inc"
@@ -141,7 +144,15 @@ struct Avx512 {
 
 #include "expert/cpu/attention_kernels.inc"
 };
-struct Avx512Bf16 : Avx512 {
+struct Avx512Bf16 : Avx512 {  // products of f32 are those of Avx512
+  using Kernels = Avx512Bf16;
+  static constexpr bool rounds_bf16 = true;
+#include "expert/cpu/simd.inc"
+
+#include "expert/cpu/vector_kernels.inc"
+
+#include "expert/cpu/attention_kernels.inc"
+
 #include "expert/cpu/pair_kernels.inc"
 #include "expert/cpu/pair_products.inc"
 
@@ -166,12 +177,13 @@ struct AmxEmulated : Scalar {
 
 }  // namespace isa
 
-// Calls f(Kernels{}) with the kernels of an instruction set. Sets without kernels of their own use those of Avx512.
+// Calls f(Kernels{}) with the kernels of an instruction set.
 template <class F>
 decltype(auto) with_kernels(Isa set, F&& f) {
 #if defined(__x86_64__)
   if (set == Isa::Avx2) return f(isa::Avx2{});
-  if (set != Isa::Scalar && set != Isa::AmxEmulated) return f(isa::Avx512{});
+  if (set == Isa::Avx512) return f(isa::Avx512{});
+  if (set == Isa::Avx512Bf16 || set == Isa::AmxBf16) return f(isa::Avx512Bf16{});
 #endif
   return f(isa::Scalar{});
 }

@@ -30,7 +30,35 @@ void over_rows(Cpu& cpu, std::int64_t rows, std::int64_t cols, F&& f) noexcept {
     });
   });
 }
+// f(kernels, row, sums) for every row, where `sums` takes what rows add to `cols` sums: one for each chunk of rows.
+// Then done(kernels, sums, chunks). A thread takes whole rows: the hardware would fetch what another one writes behind
+// a part of one.
+template <class F, class Done>
+void over_rows_with_sums(Cpu& cpu, std::int64_t rows, std::int64_t cols, F&& f, Done&& done) noexcept {
+  constexpr std::int64_t chunk = 64;
+  const std::int64_t at_once = shared_workspace_floats / cols * chunk;
+  float* sums = cpu.shared_workspace();
+  with_kernels(cpu.isa, [&](auto kernels) noexcept {
+    for (std::int64_t first = 0; first < rows; first += at_once) {
+      const std::int64_t count = std::min(at_once, rows - first), chunks = (count + chunk - 1) / chunk;
+      cpu.pool->parallel_for(chunks, [&](std::int64_t i, int) noexcept {
+        std::fill_n(sums + i * cols, cols, 0.0f);
+        for (std::int64_t t = i * chunk; t < std::min(count, (i + 1) * chunk); ++t)
+          f(kernels, first + t, sums + i * cols);
+      });
+      done(kernels, sums, chunks);
+    }
+  });
+}
 }  // namespace detail
+
+// The columns of a projection's output on the way back: y = scale * z with DoRA (ops/dora.hpp), else y = z.
+struct DoraColumns {
+  const float *scale = nullptr, *norm = nullptr;  // (cols); null: no DoRA
+  float* d_magnitude = nullptr;                   // (cols), added to
+
+  explicit operator bool() const noexcept { return scale != nullptr; }
+};
 
 // n numbers, rounded to T.
 template <class T>
@@ -77,24 +105,35 @@ void qk_norm_rope_forward(Cpu& cpu, std::int64_t tokens, std::int64_t heads, std
   });
 }
 
-// partials: room for the gradient of `weight`, one row of head_dim per `chunk` rows of tokens; null when it is frozen.
+// d_out becomes the gradient of the projection's product, before DoRA's scale where there is one.
+// partials: room for the gradient of `weight`, one row of head_dim per `chunk` rows of tokens; null when it is frozen,
+// as it must be with DoRA.
 template <class T>
 void qk_norm_rope_backward(Cpu& cpu, std::int64_t tokens, std::int64_t heads, std::int64_t head_dim, const T* z,
-                           const float* c, const T* weight, RopeTable table, const std::int32_t* positions,
+                           const DoraColumns& dora, const T* weight, RopeTable table, const std::int32_t* positions,
                            const float* rstd, T* d_out, float* d_weight, float* partials, std::int64_t chunk) noexcept {
   const std::int64_t half = head_dim / 2, width = heads * head_dim, piece = d_weight != nullptr ? chunk : row_piece;
+  const auto row = [=](auto kernels, std::int64_t t, std::int64_t d, const float* c, float* sums,
+                       float* partial) noexcept {
+    kernels.qk_norm_rope_backward_row(half, z + t * width + d, c, sums, weight, table.cos + positions[t] * half,
+                                      table.sin + positions[t] * half, rstd[t * heads + d / head_dim],
+                                      d_out + t * width + d, partial);
+  };
+  if (dora)
+    return detail::over_rows_with_sums(
+        cpu, tokens, width,
+        [&](auto kernels, std::int64_t t, float* sums) noexcept {
+          for (std::int64_t d = 0; d < width; d += head_dim) row(kernels, t, d, dora.scale + d, sums + d, nullptr);
+        },
+        [&](auto kernels, const float* sums, std::int64_t chunks) noexcept {
+          kernels.magnitude_row(width, chunks, width, sums, dora.norm, dora.d_magnitude);
+        });
   with_kernels(cpu.isa, [&](auto kernels) noexcept {
     parallel_pieces(cpu, tokens, piece, [&](std::int64_t first, std::int64_t count) noexcept {
       float* partial = d_weight != nullptr ? partials + first / chunk * head_dim : nullptr;
       if (partial != nullptr) std::fill_n(partial, head_dim, 0.0f);
-      for (std::int64_t t = first; t < first + count; ++t) {
-        const float *cos = table.cos + positions[t] * half, *sin = table.sin + positions[t] * half;
-        for (std::int64_t h = 0; h < heads; ++h) {
-          const std::int64_t d = h * head_dim;
-          kernels.qk_norm_rope_backward_row(half, z + t * width + d, c != nullptr ? c + d : nullptr, weight, cos, sin,
-                                            rstd[t * heads + h], d_out + t * width + d, partial);
-        }
-      }
+      for (std::int64_t t = first; t < first + count; ++t)
+        for (std::int64_t d = 0; d < width; d += head_dim) row(kernels, t, d, nullptr, nullptr, partial);
     });
   });
   for (std::int64_t i = 0; d_weight != nullptr && i * chunk < tokens; ++i)
@@ -144,21 +183,17 @@ void dropout_backward(Cpu& cpu, std::int64_t rows, std::int64_t cols, const Drop
 }
 
 template <class T>
-void dora_backward(Cpu& cpu, std::int64_t rows, std::int64_t cols, const T* z, const float* c, const float* norm,
-                   const T* d_y, T* d_z, float* d_magnitude) noexcept {
-  // Columns side by side: short pieces of rows would be no streams to the hardware.
-  const std::int64_t share = (cols + cpu.pool->size() - 1) / cpu.pool->size(),
-                     piece = std::min((share + column_piece - 1) / column_piece * column_piece, op_workspace_floats);
-  with_kernels(cpu.isa, [&](auto kernels) noexcept {
-    cpu.pool->parallel_for((cols + piece - 1) / piece, [&](std::int64_t i, int thread) noexcept {
-      const std::int64_t j = i * piece, count = std::min(piece, cols - j);
-      float* sums = cpu.op_workspace(thread);
-      std::fill_n(sums, count, 0.0f);
-      for (std::int64_t t = 0; t < rows; ++t)
-        kernels.dora_backward_row(count, z + t * cols + j, c + j, d_y + t * cols + j, d_z + t * cols + j, sums);
-      for (std::int64_t k = 0; k < count; ++k) d_magnitude[j + k] += sums[k] / norm[j + k];
-    });
-  });
+void dora_backward(Cpu& cpu, std::int64_t rows, std::int64_t cols, const T* z, const DoraColumns& dora, const T* d_y,
+                   T* d_z) noexcept {
+  detail::over_rows_with_sums(
+      cpu, rows, cols,
+      [&](auto kernels, std::int64_t t, float* sums) noexcept {
+        const std::int64_t at = t * cols;
+        kernels.dora_backward_row(cols, z + at, dora.scale, sums, d_y + at, d_z + at);
+      },
+      [&](auto kernels, const float* sums, std::int64_t chunks) noexcept {
+        kernels.magnitude_row(cols, chunks, cols, sums, dora.norm, dora.d_magnitude);
+      });
 }
 
 template <class T>
@@ -169,13 +204,28 @@ void swiglu_forward(Cpu& cpu, std::int64_t rows, std::int64_t cols, const T* gat
   });
 }
 
+// d_gate and d_up: gradients of the projections' products, before DoRA's scales where there are some; their sums of
+// columns are taken while they are in the cache.
 template <class T>
-void swiglu_backward(Cpu& cpu, std::int64_t rows, std::int64_t cols, const T* gate, const float* c_gate, const T* up,
-                     const float* c_up, const T* d_out, T* d_gate, T* d_up) noexcept {
-  detail::over_rows(cpu, rows, cols, [&](auto kernels, std::int64_t t) noexcept {
-    kernels.swiglu_backward_row(cols, gate + t * cols, c_gate, up + t * cols, c_up, d_out + t * cols, d_gate + t * cols,
-                                d_up + t * cols);
-  });
+void swiglu_backward(Cpu& cpu, std::int64_t rows, std::int64_t cols, const T* gate, const DoraColumns& dora_gate,
+                     const T* up, const DoraColumns& dora_up, const T* d_out, T* d_gate, T* d_up) noexcept {
+  if (!dora_gate && !dora_up)
+    return detail::over_rows(cpu, rows, cols, [&](auto kernels, std::int64_t t) noexcept {
+      const std::int64_t at = t * cols;
+      kernels.swiglu_backward_row(cols, gate + at, nullptr, nullptr, up + at, nullptr, nullptr, d_out + at, d_gate + at,
+                                  d_up + at);
+    });
+  detail::over_rows_with_sums(
+      cpu, rows, 2 * cols,
+      [&](auto kernels, std::int64_t t, float* sums) noexcept {
+        const std::int64_t at = t * cols;
+        kernels.swiglu_backward_row(cols, gate + at, dora_gate.scale, sums, up + at, dora_up.scale, sums + cols,
+                                    d_out + at, d_gate + at, d_up + at);
+      },
+      [&](auto kernels, const float* sums, std::int64_t chunks) noexcept {
+        if (dora_gate) kernels.magnitude_row(cols, chunks, 2 * cols, sums, dora_gate.norm, dora_gate.d_magnitude);
+        if (dora_up) kernels.magnitude_row(cols, chunks, 2 * cols, sums + cols, dora_up.norm, dora_up.d_magnitude);
+      });
 }
 
 template <class T>
