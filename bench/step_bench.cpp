@@ -46,7 +46,7 @@ namespace {
 using namespace expert;
 
 struct Options : bench::RunOptions {
-  std::string adapter = "dora", quant = "int4", expert, write_batch;
+  std::string adapter = "dora", quant = "int4", beside, expert, write_batch;
   std::int64_t batch = 1, seq = 512, document_length = 0, steps = 3;
   double loss_share = 1, dropout = 0;
   bool phases = false;
@@ -111,39 +111,71 @@ Json phase_table(Cpu cpu, const PhaseClock& clock, const std::vector<double>& se
   return rows.push(Json::object().set("phase", "norms, rotations, activations, copies").set("seconds", rest));
 }
 
+using Clock = std::chrono::steady_clock;
+double seconds_since(Clock::time_point begin) { return std::chrono::duration<double>(Clock::now() - begin).count(); }
+
+// A trainer of E, and its step over one batch.
+template <class E>
+struct Timed {
+  Weights<E> weights;
+  std::int64_t before = status_bytes("RssAnon");
+  std::int64_t rows;
+  Trainer<E> trainer;
+  TokenBatch batch;
+
+  Timed(const Options& o, CpuDevice& device)
+      : weights(load_weights<E>(o.model, device, default_limits, o.cache)),
+        rows(rows_at_once(o)),
+        trainer(device, weights, trainer_options(o, rows)),
+        batch(make_batch(o, E::model::vocab_size)) {}
+
+  StepResult step() { return trainer.step({&batch, 1}, 1e-4); }
+  double seconds() {
+    const auto begin = Clock::now();
+    step();
+    return seconds_since(begin);
+  }
+
+ private:
+  static std::int64_t rows_at_once(const Options& o) {
+    std::int64_t rows = o.batch;
+    while (rows > 1 &&
+           (rows * o.seq > Trainer<E>::max_tokens || TrainingPlan<E>::bytes(rows * o.seq) > E::budget::bytes))
+      --rows;
+    return rows;
+  }
+  static TrainerOptions trainer_options(const Options& o, std::int64_t rows) {
+    TrainerOptions options;
+    options.dropout = static_cast<float>(o.dropout);
+    options.sub_batch_tokens = rows * o.seq;
+    return options;
+  }
+};
+
+CpuDevice make_device(const Options& o) {
+  return CpuDevice(o.threads, o.isa.empty() ? best_isa() : require_supported(isa_from_name(o.isa)));
+}
+
 template <class E>
 Json run(const Options& o) {
-  using Clock = std::chrono::steady_clock;
-  CpuDevice device(o.threads, o.isa.empty() ? best_isa() : require_supported(isa_from_name(o.isa)));
+  CpuDevice device = make_device(o);
   PhaseClock clock;
   if (o.phases) device.count_phases(clock);
   const auto start = Clock::now();
-  const Weights<E> weights = load_weights<E>(o.model, device, default_limits, o.cache);
-  const std::int64_t before = status_bytes("RssAnon");
-  TrainerOptions options;
-  options.dropout = static_cast<float>(o.dropout);
-  std::int64_t rows = o.batch;
-  while (rows > 1 && (rows * o.seq > Trainer<E>::max_tokens || TrainingPlan<E>::bytes(rows * o.seq) > E::budget::bytes))
-    --rows;
-  options.sub_batch_tokens = rows * o.seq;
-  Trainer<E> trainer(device, weights, options);
-  const TokenBatch batch = make_batch(o, E::model::vocab_size);
-  if (!o.write_batch.empty()) write_batch(o.write_batch, batch);
-  const double start_s = std::chrono::duration<double>(Clock::now() - start).count();
-  StepResult result = trainer.step({&batch, 1}, 1e-4);  // touches every page
-  const double first_loss = result.loss;
+  Timed<E> timed(o, device);
+  if (!o.write_batch.empty()) write_batch(o.write_batch, timed.batch);
+  const double start_s = seconds_since(start);
+  const double first_loss = timed.step().loss;  // touches every page
   clock = {};
   std::vector<double> seconds(static_cast<std::size_t>(o.steps));
   std::int64_t allocated = 0;
   for (double& step_seconds : seconds) {
     const std::int64_t count = allocations.load();
-    const auto begin = Clock::now();
-    result = trainer.step({&batch, 1}, 1e-4);
-    step_seconds = std::chrono::duration<double>(Clock::now() - begin).count();
+    step_seconds = timed.seconds();
     allocated = std::max(allocated, allocations.load() - count);
   }
   const double step_s = median(seconds);
-  const std::int64_t planned = TrainingPlan<E>::bytes(rows * o.seq);
+  const TokenBatch& batch = timed.batch;
   Json json = Json::object();
   json.set("expert", type_name<E>())
       .set("model", E::model::name)
@@ -161,11 +193,11 @@ Json run(const Options& o) {
       .set("start_s", start_s)
       .set("loss", first_loss)
       .set("model_flops", training_flops<E>(batch.tokens(), batch.loss_tokens(), o.document_length))
-      .set("sub_batch", rows)
+      .set("sub_batch", timed.rows)
       .set("recompute", name_of(TrainingPlan<E>::recompute))
-      .set("planned_bytes", planned)
-      .set("peak_bytes", status_bytes("RssAnon") - before)
-      .set("weight_bytes", weights.owned_bytes())
+      .set("planned_bytes", TrainingPlan<E>::bytes(timed.rows * o.seq))
+      .set("peak_bytes", status_bytes("RssAnon") - timed.before)
+      .set("weight_bytes", timed.weights.owned_bytes())
       .set("rss_peak_bytes", status_bytes("VmHWM"))
       .set("allocations_per_step", allocated);
   if (o.phases)
@@ -174,11 +206,40 @@ Json run(const Options& o) {
   return json;
 }
 
+// Steps of both by turns, which meet the same machine: seconds, and the median of the rounds' ratios.
+template <class E, class Beside>
+Json run_beside(const Options& o) {
+  CpuDevice device = make_device(o);
+  Timed<E> timed(o, device);
+  Timed<Beside> beside(o, device);
+  timed.step();
+  beside.step();
+  std::vector<double> seconds, others, ratios;
+  for (std::int64_t i = 0; i < o.steps; ++i) {
+    seconds.push_back(timed.seconds());
+    others.push_back(beside.seconds());
+    ratios.push_back(seconds.back() / others.back());
+  }
+  return Json::object()
+      .set("expert", type_name<E>())
+      .set("beside", type_name<Beside>())
+      .set("batch", o.batch)
+      .set("seq", o.seq)
+      .set("threads", static_cast<std::int64_t>(o.threads))
+      .set("isa", name_of(device.cpu().isa))
+      .set("step_s", median(seconds))
+      .set("beside_step_s", median(others))
+      .set("least_step_s", *std::min_element(seconds.begin(), seconds.end()))
+      .set("beside_least_step_s", *std::min_element(others.begin(), others.end()))
+      .set("ratio", median(ratios));
+}
+
 template <class... Ps>
 using Bench = Expert<Qwen3_0_6B, RopeNtkByParts<8192, 32768>, Compute<bf16>, Packing<4096>, Batch<32>, Ps...>;
 
 template <class Quant>
 Json with_adapter(const Options& o) {
+  if (o.beside == "lora") return run_beside<Bench<DoRA<12>, Quant>, Bench<LoRA<12>, Quant>>(o);
   if (o.adapter == "lora") return run<Bench<LoRA<12>, Quant>>(o);
   if (o.adapter == "dora" && o.dropout > 0) return run<Bench<DoRAWithDropout<12>, Quant>>(o);
   if (o.adapter == "dora") return run<Bench<DoRA<12>, Quant>>(o);
@@ -207,6 +268,9 @@ int main(int argc, char** argv) {
   app.add_option("--quant", o.quant)->check(CLI::IsMember({"bf16", "int8", "int4"}))->capture_default_str();
   app.add_option("--expert", o.expert, "an expert as its manifest says, in place of --adapter and --quant")
       ->check(CLI::IsMember({"sql", "sql-recompute", "tiny-sql"}));
+  app.add_option("--beside", o.beside, "steps of DoRA and of this adapter by turns, and the median of their ratios")
+      ->check(CLI::IsMember({"lora"}))
+      ->excludes("--adapter", "--expert");
   app.add_option("--batch", o.batch)->check(CLI::Range(1, 1024))->capture_default_str();
   app.add_option("--seq", o.seq)->check(CLI::Range(1, 4096))->capture_default_str();
   app.add_option("--doc-length", o.document_length, "tokens of each document; default: the row")

@@ -250,6 +250,7 @@ class Weights {
       layer.q_norm = vector(prefix + "self_attn.q_norm.weight");
       layer.k_norm = vector(prefix + "self_attn.k_norm.weight");
     }
+    checkpoint_.release();  // with a small tensor the system may have mapped 2 MiB of the file
   }
 
   // Takes the packed weights of a cache where they are whole; returns their key.

@@ -69,6 +69,9 @@ class Checkpoint {
       if (file.find(tensor.name)) return file.name();
     return {};
   }
+  void release() const noexcept {
+    for (const SafetensorsFile& file : files_) file.release();
+  }
   void release(const TensorView& tensor) const noexcept {
     for (const SafetensorsFile& file : files_)
       if (file.find(tensor.name)) file.release(tensor);

@@ -156,7 +156,8 @@ class SafetensorsFile {
       if (key.compare(text.key) == 0) return &text.value;
     return nullptr;
   }
-  // The numbers of one of `tensors()` are not read for now (MappedFile::release).
+  // The numbers of all, or of one of `tensors()`, are not read for now (MappedFile::release).
+  void release() const noexcept { file_.release(file_.bytes()); }
   void release(const TensorView& tensor) const noexcept {
     file_.release({tensor.data, static_cast<std::size_t>(tensor.bytes)});
   }
