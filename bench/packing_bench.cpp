@@ -24,6 +24,7 @@ using namespace expert;
 struct Options : bench::RunOptions {
   std::string adapter = "lora";
   std::int64_t documents = 6400, batch = 32, batches = 4, max_length = 512;
+  std::vector<std::string> layouts;
   int rounds = 1;
 };
 
@@ -74,34 +75,38 @@ TokenBatch padded(const TokenBatch& batch, Padding padding) {
 
 struct Layout {
   const char* name;
-  PackingOptions packing;
-  std::int64_t rows;  // of a batch
+  PackedRows rows;
+  std::int64_t rows_at_once;
   Padding padding;
-  std::vector<TokenBatch> batches{};   // that are timed: of each part of an epoch another place
+  std::vector<TokenBatch> batches{};
   std::vector<double> us_per_token{};  // of a document; one for each round
-  double places_per_token = 0;         // of a document, over the whole epoch
-  std::int64_t timed_places = 0, timed_tokens = 0;
-};
-
-void draw_batches(Layout& layout, const Documents& documents, std::int64_t wanted) {
-  const PackedRows rows = pack(documents, layout.packing, 0);
-  const auto n = (std::ssize(rows.rows) + layout.rows - 1) / layout.rows;
   std::int64_t places = 0;
-  for (std::int64_t b = 0; b < n; ++b) {
-    TokenBatch batch = make_batch(documents, rows, b * layout.rows, layout.rows);
-    const std::int64_t tokens = batch.tokens();
-    if (layout.padding != Padding::none) batch = padded(batch, layout.padding);
-    places += batch.tokens();
-    for (std::int64_t i = 0; i < wanted; ++i) {
-      if (b != n * ((2 * i + 1) + 2 * i * wanted) / (2 * wanted * wanted)) continue;
-      layout.timed_tokens += tokens;
-      layout.timed_places += batch.tokens();
-      layout.batches.push_back(batch);
+
+  void make_batches(const Documents& documents) {
+    for (std::int64_t row = 0; row < std::ssize(rows.rows); row += rows_at_once) {
+      batches.push_back(make_batch(documents, rows, row, rows_at_once));
+      if (padding != Padding::none) batches.back() = padded(batches.back(), padding);
+      places += batches.back().tokens();
     }
   }
-  if (std::cmp_less(layout.batches.size(), wanted))
-    throw std::invalid_argument("--documents are too few for --batches");
-  layout.places_per_token = static_cast<double>(places) / static_cast<double>(rows.tokens);
+};
+
+// Of an epoch grouped by length the documents of some batches, from each part of the epoch another one.
+Documents some_groups(const Options& o, const Documents& epoch) {
+  PackingOptions grouped{.max_seq_length = o.max_length, .packed = false, .group_by_length = true};
+  grouped.batch_size = o.batch;
+  const PackedRows rows = pack(epoch, grouped, 0);
+  const std::int64_t n = std::ssize(rows.rows) / o.batch;
+  if (n < o.batches) throw std::invalid_argument("--documents are too few for --batches");
+  Documents documents;
+  for (std::int64_t i = 0; i < o.batches; ++i) {
+    const std::int64_t b = n * (2 * i * o.batches + 2 * i + 1) / (2 * o.batches * o.batches);
+    for (std::int64_t row = b * o.batch; row < (b + 1) * o.batch; ++row) {
+      const TokenBatch one = make_batch(epoch, rows, row, 1);
+      documents.add(one.input_ids, std::vector<std::uint8_t>(one.input_ids.size(), 1));
+    }
+  }
+  return documents;
 }
 
 template <class E>
@@ -112,30 +117,35 @@ Json run(const Options& o) {
   TrainerOptions options;
   options.sub_batch_tokens = 2 * row;
   Trainer<E> trainer(device, weights, options);
-  const Documents documents = draw_documents(o, E::model::vocab_size);
-  const PackingOptions one = {.max_seq_length = row, .packed = false};
-  PackingOptions grouped = one;
-  grouped.group_by_length = true;
-  grouped.batch_size = o.batch;
-  Layout layouts[] = {
-      {"padded, random, logits of all places", one, o.batch, Padding::in_layers_and_loss},
-      {"padded, random", one, o.batch, Padding::in_layers},
-      {"padded, grouped by length", grouped, o.batch, Padding::in_layers},
-      {"not padded", one, o.batch, Padding::none},
-      {"packed", {.max_seq_length = row}, 2, Padding::none},
-  };
-  const Layout& packed = *std::rbegin(layouts);
-  for (Layout& layout : layouts) draw_batches(layout, documents, o.batches);
+  const Documents documents = some_groups(o, draw_documents(o, E::model::vocab_size));
+  const PackedRows random = pack(documents, {.max_seq_length = row, .packed = false}, 0);
+  PackedRows in_order = random;
+  for (std::int64_t d = 0; d < documents.size(); ++d) in_order.rows[static_cast<std::size_t>(d)] = {d};
+  std::vector<Layout> layouts;
+  for (const Layout& layout :
+       {Layout{"random-all-logits", random, o.batch, Padding::in_layers_and_loss},
+        Layout{"random", random, o.batch, Padding::in_layers}, Layout{"grouped", in_order, o.batch, Padding::in_layers},
+        Layout{"not-padded", random, o.batch, Padding::none}})
+    if (o.layouts.empty() || std::find(o.layouts.begin(), o.layouts.end(), layout.name) != o.layouts.end())
+      layouts.push_back(layout);
+  layouts.push_back({"packed", pack(documents, {.max_seq_length = row}, 0), 2, Padding::none});
+  for (Layout& layout : layouts) layout.make_batches(documents);
+  const Layout& packed = layouts.back();
+  const auto tokens = static_cast<double>(packed.places);
   trainer.step({&packed.batches[0], 1}, 1e-4);  // touches every page
   for (int round = 0; round < o.rounds; ++round) {
     for (Layout& layout : layouts) layout.us_per_token.push_back(0);
-    for (std::size_t b = 0; b < packed.batches.size(); ++b)
+    for (std::size_t b = 0, more = 1; more > 0; ++b) {
+      more = 0;
       for (Layout& layout : layouts) {
+        if (b >= layout.batches.size()) continue;
+        more += b + 1 < layout.batches.size();
         const auto begin = std::chrono::steady_clock::now();
         trainer.step({&layout.batches[b], 1}, 1e-4);
         const std::chrono::duration<double, std::micro> time = std::chrono::steady_clock::now() - begin;
-        layout.us_per_token.back() += time.count() / static_cast<double>(layout.timed_tokens);
+        layout.us_per_token.back() += time.count() / tokens;
       }
+    }
   }
   Json rows = Json::array();
   for (const Layout& layout : layouts) {
@@ -144,14 +154,11 @@ Json run(const Options& o) {
     std::vector<double> gains;
     for (std::size_t i = 0; i < layout.us_per_token.size(); ++i)
       gains.push_back(layout.us_per_token[i] / packed.us_per_token[i]);
-    const auto places = static_cast<double>(layout.timed_places) / static_cast<double>(layout.timed_tokens);
-    const double gain = median(gains),
-                 ideal = places * static_cast<double>(packed.timed_tokens) / static_cast<double>(packed.timed_places);
+    const double gain = median(gains), ideal = static_cast<double>(layout.places) / tokens;
     rows.push(Json::object()
                   .set("layout", layout.name)
-                  .set("places_per_token_of_the_epoch", layout.places_per_token)
-                  .set("places_per_token", places)
-                  .set("timed_tokens", layout.timed_tokens)
+                  .set("batches", std::ssize(layout.batches))
+                  .set("places_per_token", ideal)
                   .set("us_per_token", std::move(times))
                   .set("gain_of_packing", gain)
                   .set("of_ideal", gain / ideal));
@@ -160,7 +167,8 @@ Json run(const Options& o) {
       .set("expert", type_name<E>())
       .set("threads", static_cast<std::int64_t>(o.threads))
       .set("isa", name_of(device.cpu().isa))
-      .set("documents", o.documents)
+      .set("documents", documents.size())
+      .set("tokens", packed.places)
       .set("layouts", std::move(rows));
 }
 
@@ -174,13 +182,18 @@ int main(int argc, char** argv) {
   CLI::App app("Times training on the same documents padded, grouped by length, and packed");
   Options o;
   app.add_option("--adapter", o.adapter)->check(CLI::IsMember({"lora", "dora"}))->capture_default_str();
-  app.add_option("--documents", o.documents, "of an epoch")->check(CLI::Range(64, 100000))->capture_default_str();
+  app.add_option("--documents", o.documents, "of the epoch that is grouped by length")
+      ->check(CLI::Range(64, 100000))
+      ->capture_default_str();
   app.add_option("--batch", o.batch, "documents of a batch that is not packed")
       ->check(CLI::Range(1, 64))
       ->capture_default_str();
-  app.add_option("--batches", o.batches, "timed in each round, of each layout")
+  app.add_option("--batches", o.batches, "of the grouped epoch, whose documents all layouts have")
       ->check(CLI::Range(1, 100))
       ->capture_default_str();
+  app.add_option("--layouts", o.layouts, "beside the packed one; default: all")
+      ->check(CLI::IsMember({"random-all-logits", "random", "grouped", "not-padded"}))
+      ->delimiter(',');
   app.add_option("--max-length", o.max_length)->check(CLI::Range(2, 2048))->capture_default_str();
   app.add_option("--rounds", o.rounds, "the median counts")->check(CLI::Range(1, 100))->capture_default_str();
   bench::add_run_options(app, o);
