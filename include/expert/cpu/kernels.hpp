@@ -94,7 +94,6 @@ namespace isa {
 struct Scalar {  // SSE2, NEON, or whatever the compiler makes of four floats
   using Kernels = Scalar;
   static constexpr int width = 4, gemm_rows = 4;
-  static constexpr bool rounds_bf16 = false;
 #include "expert/cpu/simd.inc"
 
 #include "expert/cpu/gemm_kernels.inc"
@@ -114,7 +113,6 @@ struct Scalar {  // SSE2, NEON, or whatever the compiler makes of four floats
 struct Avx2 {
   using Kernels = Avx2;
   static constexpr int width = 8, gemm_rows = 6;
-  static constexpr bool rounds_bf16 = false;
 #include "expert/cpu/simd.inc"
 
 #include "expert/cpu/gemm_kernels.inc"
@@ -132,11 +130,32 @@ struct Avx2 {
 #pragma GCC push_options
 #pragma GCC target("avx,avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")
 #endif
+// Numbers of bf16 that vcvtneps2bf16 rounds: as `bf16`, but those below 2^-126 become zero.
+struct HardwareBf16 {
+  std::uint16_t bits;
+};
 struct Avx512 {
   using Kernels = Avx512;
   static constexpr int width = 16, gemm_rows = 14;
-  static constexpr bool rounds_bf16 = false;
 #include "expert/cpu/simd.inc"
+
+  [[gnu::always_inline]] static inline VH narrow_in_hardware(V v) {
+    VH bits;
+    __asm__("vcvtneps2bf16 %1, %0" : "=v"(bits) : "v"(v));
+    return bits;
+  }
+  static const bf16* as_bf16(const HardwareBf16* p) { return reinterpret_cast<const bf16*>(p); }
+  [[gnu::always_inline]] static inline V rounded_as(const HardwareBf16*, V v) { return widen(narrow_in_hardware(v)); }
+  [[gnu::always_inline]] static inline V load(const HardwareBf16* p) { return load(as_bf16(p)); }
+  [[gnu::always_inline]] static inline V load_partial(const HardwareBf16* p, std::int64_t n) {
+    return load_partial(as_bf16(p), n);
+  }
+  [[gnu::always_inline]] static inline void store(HardwareBf16* p, V v) {
+    *reinterpret_cast<VH*>(p) = narrow_in_hardware(v);
+  }
+  [[gnu::always_inline]] static inline void store_partial(HardwareBf16* p, V v, std::int64_t n) {
+    store_words(p, narrow_in_hardware(v), n);
+  }
 
 #include "expert/cpu/gemm_kernels.inc"
 #include "expert/cpu/packed_kernels.inc"
@@ -144,14 +163,35 @@ struct Avx512 {
 
 #include "expert/cpu/attention_kernels.inc"
 };
-struct Avx512Bf16 : Avx512 {  // products of f32 are those of Avx512
-  using Kernels = Avx512Bf16;
-  static constexpr bool rounds_bf16 = true;
-#include "expert/cpu/simd.inc"
-
-#include "expert/cpu/vector_kernels.inc"
-
-#include "expert/cpu/attention_kernels.inc"
+// Rows of bf16 are those of Avx512, rounded by the instruction for it.
+struct Avx512Bf16 : Avx512 {
+  template <class T>
+  static T&& in_hardware(T&& x) {
+    return static_cast<T&&>(x);
+  }
+  static HardwareBf16* in_hardware(bf16* x) { return reinterpret_cast<HardwareBf16*>(x); }
+  static const HardwareBf16* in_hardware(const bf16* x) { return reinterpret_cast<const HardwareBf16*>(x); }
+#define EXPERT_IN_HARDWARE(row)                              \
+  template <class... A>                                      \
+  static decltype(auto) row(A&&... a) {                      \
+    return Avx512::row(in_hardware(static_cast<A&&>(a))...); \
+  }
+  EXPERT_IN_HARDWARE(rms_norm_row)
+  EXPERT_IN_HARDWARE(rms_norm_backward_row)
+  EXPERT_IN_HARDWARE(qk_norm_rope_row)
+  EXPERT_IN_HARDWARE(qk_norm_rope_backward_row)
+  EXPERT_IN_HARDWARE(swiglu_row)
+  EXPERT_IN_HARDWARE(swiglu_backward_row)
+  EXPERT_IN_HARDWARE(residual_row)
+  EXPERT_IN_HARDWARE(scale_columns_row)
+  EXPERT_IN_HARDWARE(dora_backward_row)
+  EXPERT_IN_HARDWARE(dropout_row)
+  EXPERT_IN_HARDWARE(dropout_backward_row)
+  EXPERT_IN_HARDWARE(scale_exp_row)
+  EXPERT_IN_HARDWARE(online_softmax_row)
+  EXPERT_IN_HARDWARE(attention_gradient_row)
+  EXPERT_IN_HARDWARE(convert_row)
+#undef EXPERT_IN_HARDWARE
 
 #include "expert/cpu/pair_kernels.inc"
 #include "expert/cpu/pair_products.inc"
