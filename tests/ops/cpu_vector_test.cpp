@@ -165,6 +165,28 @@ TEMPLATE_TEST_CASE("swiglu equals the reference, forward and backward, with and 
   }
 }
 
+TEST_CASE("DoRA's sums of more columns than there is room for are taken a part of the columns at a time", "[vector]") {
+  constexpr std::int64_t rows = 2, cols = shared_workspace_floats / 2 + 333;
+  const auto gate = normal_values<float>(rows * cols, 1), up = normal_values<float>(rows * cols, 2),
+             d_out = normal_values<float>(rows * cols, 3);
+  for (const Isa isa : usable_isas()) {
+    CpuDevice device(2, isa);
+    Cpu cpu = device.cpu();
+    DoraCase<float> with_gate(cols, 4), with_up(cols, 6);
+    std::vector<float> d_gate = d_out, d_up = d_out, d_gate_expected = d_out, d_up_expected = d_out;
+    swiglu_backward(cpu, rows, cols, gate.data(), with_gate.columns(), up.data(), with_up.columns(), d_out.data(),
+                    d_gate.data(), d_up.data());
+    reference::swiglu_backward(rows, cols, gate.data(), with_gate.scale.data(), up.data(), with_up.scale.data(),
+                               d_out.data(), d_gate_expected.data(), d_up_expected.data());
+    with_gate.expect(rows, gate, d_gate_expected);
+    with_up.expect(rows, up, d_up_expected);
+    check_close(d_gate, d_gate_expected);
+    check_close(d_up, d_up_expected);
+    check_close(with_gate.d_magnitude, with_gate.d_magnitude_expected, 4e-6);
+    check_close(with_up.d_magnitude, with_up.d_magnitude_expected, 4e-6);
+  }
+}
+
 TEMPLATE_TEST_CASE("qk_norm_rope equals the reference, forward and backward, into a cache too", "[vector]", float,
                    bf16) {
   for (const Isa isa : usable_isas()) {

@@ -144,11 +144,10 @@ struct Avx512 {
     __asm__("vcvtneps2bf16 %1, %0" : "=v"(bits) : "v"(v));
     return bits;
   }
-  static const bf16* as_bf16(const HardwareBf16* p) { return reinterpret_cast<const bf16*>(p); }
   [[gnu::always_inline]] static inline V rounded_as(const HardwareBf16*, V v) { return widen(narrow_in_hardware(v)); }
-  [[gnu::always_inline]] static inline V load(const HardwareBf16* p) { return load(as_bf16(p)); }
+  [[gnu::always_inline]] static inline V load(const HardwareBf16* p) { return load(reinterpret_cast<const bf16*>(p)); }
   [[gnu::always_inline]] static inline V load_partial(const HardwareBf16* p, std::int64_t n) {
-    return load_partial(as_bf16(p), n);
+    return load_partial(reinterpret_cast<const bf16*>(p), n);
   }
   [[gnu::always_inline]] static inline void store(HardwareBf16* p, V v) {
     *reinterpret_cast<VH*>(p) = narrow_in_hardware(v);
@@ -185,8 +184,6 @@ struct Avx512Bf16 : Avx512 {
   EXPERT_IN_HARDWARE(residual_row)
   EXPERT_IN_HARDWARE(scale_columns_row)
   EXPERT_IN_HARDWARE(dora_backward_row)
-  EXPERT_IN_HARDWARE(dropout_row)
-  EXPERT_IN_HARDWARE(dropout_backward_row)
   EXPERT_IN_HARDWARE(scale_exp_row)
   EXPERT_IN_HARDWARE(online_softmax_row)
   EXPERT_IN_HARDWARE(attention_gradient_row)

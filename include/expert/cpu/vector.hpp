@@ -30,24 +30,30 @@ void over_rows(Cpu& cpu, std::int64_t rows, std::int64_t cols, F&& f) noexcept {
     });
   });
 }
-// f(kernels, row, sums) for every row, where `sums` takes what rows add to `cols` sums: one for each chunk of rows.
-// Then done(kernels, sums, chunks). A thread takes whole rows: the hardware would fetch what another one writes behind
-// a part of one.
+// f(kernels, row, first column, columns, sums) for every row, where `sums` takes what rows add to `each` sums for every
+// column: one list of them for each chunk of rows. Then done(kernels, first column, columns, sums, chunks). Columns are
+// all that there are, as long as their sums have room, else multiples of `unit`: where two threads shared a row, the
+// hardware would fetch for one what the other writes.
 template <class F, class Done>
-void over_rows_with_sums(Cpu& cpu, std::int64_t rows, std::int64_t cols, F&& f, Done&& done) noexcept {
+void over_rows_with_sums(Cpu& cpu, std::int64_t rows, std::int64_t cols, std::int64_t unit, std::int64_t each, F&& f,
+                         Done&& done) noexcept {
   constexpr std::int64_t chunk = 64;
-  const std::int64_t at_once = shared_workspace_floats / cols * chunk;
+  const std::int64_t width = std::min(cols, shared_workspace_floats / (each * unit) * unit),
+                     at_once = shared_workspace_floats / (each * width) * chunk;
   float* sums = cpu.shared_workspace();
   with_kernels(cpu.isa, [&](auto kernels) noexcept {
-    for (std::int64_t first = 0; first < rows; first += at_once) {
-      const std::int64_t count = std::min(at_once, rows - first), chunks = (count + chunk - 1) / chunk;
-      cpu.pool->parallel_for(chunks, [&](std::int64_t i, int) noexcept {
-        std::fill_n(sums + i * cols, cols, 0.0f);
-        for (std::int64_t t = i * chunk; t < std::min(count, (i + 1) * chunk); ++t)
-          f(kernels, first + t, sums + i * cols);
-      });
-      done(kernels, sums, chunks);
-    }
+    for (std::int64_t j = 0; j < cols; j += width)
+      for (std::int64_t first = 0; first < rows; first += at_once) {
+        const std::int64_t count = std::min(at_once, rows - first), chunks = (count + chunk - 1) / chunk,
+                           some = std::min(width, cols - j);
+        cpu.pool->parallel_for(chunks, [&](std::int64_t i, int) noexcept {
+          float* own = sums + i * each * some;
+          std::fill_n(own, each * some, 0.0f);
+          for (std::int64_t t = i * chunk; t < std::min(count, (i + 1) * chunk); ++t)
+            f(kernels, first + t, j, some, own);
+        });
+        done(kernels, j, some, sums, chunks);
+      }
   });
 }
 }  // namespace detail
@@ -58,6 +64,13 @@ struct DoraColumns {
   float* d_magnitude = nullptr;                   // (cols), added to
 
   explicit operator bool() const noexcept { return scale != nullptr; }
+  const float* scale_from(std::int64_t column) const noexcept { return scale != nullptr ? scale + column : nullptr; }
+  // Of `chunks` lists of sums of d_y z for `count` columns, `stride` numbers apart.
+  template <class K>
+  void add(K kernels, std::int64_t first, std::int64_t count, std::int64_t chunks, std::int64_t stride,
+           const float* sums) const noexcept {
+    if (scale != nullptr) kernels.magnitude_row(count, chunks, stride, sums, norm + first, d_magnitude + first);
+  }
 };
 
 // n numbers, rounded to T.
@@ -121,12 +134,13 @@ void qk_norm_rope_backward(Cpu& cpu, std::int64_t tokens, std::int64_t heads, st
   };
   if (dora)
     return detail::over_rows_with_sums(
-        cpu, tokens, width,
-        [&](auto kernels, std::int64_t t, float* sums) noexcept {
-          for (std::int64_t d = 0; d < width; d += head_dim) row(kernels, t, d, dora.scale + d, sums + d, nullptr);
+        cpu, tokens, width, head_dim, 1,
+        [&](auto kernels, std::int64_t t, std::int64_t j, std::int64_t count, float* sums) noexcept {
+          for (std::int64_t d = 0; d < count; d += head_dim)
+            row(kernels, t, j + d, dora.scale + j + d, sums + d, nullptr);
         },
-        [&](auto kernels, const float* sums, std::int64_t chunks) noexcept {
-          kernels.magnitude_row(width, chunks, width, sums, dora.norm, dora.d_magnitude);
+        [&](auto kernels, std::int64_t j, std::int64_t count, const float* sums, std::int64_t chunks) noexcept {
+          dora.add(kernels, j, count, chunks, count, sums);
         });
   with_kernels(cpu.isa, [&](auto kernels) noexcept {
     parallel_pieces(cpu, tokens, piece, [&](std::int64_t first, std::int64_t count) noexcept {
@@ -186,13 +200,13 @@ template <class T>
 void dora_backward(Cpu& cpu, std::int64_t rows, std::int64_t cols, const T* z, const DoraColumns& dora, const T* d_y,
                    T* d_z) noexcept {
   detail::over_rows_with_sums(
-      cpu, rows, cols,
-      [&](auto kernels, std::int64_t t, float* sums) noexcept {
-        const std::int64_t at = t * cols;
-        kernels.dora_backward_row(cols, z + at, dora.scale, sums, d_y + at, d_z + at);
+      cpu, rows, cols, 1, 1,
+      [&](auto kernels, std::int64_t t, std::int64_t j, std::int64_t count, float* sums) noexcept {
+        const std::int64_t at = t * cols + j;
+        kernels.dora_backward_row(count, z + at, dora.scale + j, sums, d_y + at, d_z + at);
       },
-      [&](auto kernels, const float* sums, std::int64_t chunks) noexcept {
-        kernels.magnitude_row(cols, chunks, cols, sums, dora.norm, dora.d_magnitude);
+      [&](auto kernels, std::int64_t j, std::int64_t count, const float* sums, std::int64_t chunks) noexcept {
+        dora.add(kernels, j, count, chunks, count, sums);
       });
 }
 
@@ -216,15 +230,15 @@ void swiglu_backward(Cpu& cpu, std::int64_t rows, std::int64_t cols, const T* ga
                                   d_up + at);
     });
   detail::over_rows_with_sums(
-      cpu, rows, 2 * cols,
-      [&](auto kernels, std::int64_t t, float* sums) noexcept {
-        const std::int64_t at = t * cols;
-        kernels.swiglu_backward_row(cols, gate + at, dora_gate.scale, sums, up + at, dora_up.scale, sums + cols,
-                                    d_out + at, d_gate + at, d_up + at);
+      cpu, rows, cols, 1, 2,
+      [&](auto kernels, std::int64_t t, std::int64_t j, std::int64_t count, float* sums) noexcept {
+        const std::int64_t at = t * cols + j;
+        kernels.swiglu_backward_row(count, gate + at, dora_gate.scale_from(j), sums, up + at, dora_up.scale_from(j),
+                                    sums + count, d_out + at, d_gate + at, d_up + at);
       },
-      [&](auto kernels, const float* sums, std::int64_t chunks) noexcept {
-        if (dora_gate) kernels.magnitude_row(cols, chunks, 2 * cols, sums, dora_gate.norm, dora_gate.d_magnitude);
-        if (dora_up) kernels.magnitude_row(cols, chunks, 2 * cols, sums + cols, dora_up.norm, dora_up.d_magnitude);
+      [&](auto kernels, std::int64_t j, std::int64_t count, const float* sums, std::int64_t chunks) noexcept {
+        dora_gate.add(kernels, j, count, chunks, 2 * count, sums);
+        dora_up.add(kernels, j, count, chunks, 2 * count, sums + count);
       });
 }
 
