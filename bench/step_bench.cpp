@@ -268,9 +268,6 @@ int main(int argc, char** argv) {
   app.add_option("--quant", o.quant)->check(CLI::IsMember({"bf16", "int8", "int4"}))->capture_default_str();
   app.add_option("--expert", o.expert, "an expert as its manifest says, in place of --adapter and --quant")
       ->check(CLI::IsMember({"sql", "sql-recompute", "tiny-sql"}));
-  app.add_option("--beside", o.beside, "steps of DoRA and of this adapter by turns, and the median of their ratios")
-      ->check(CLI::IsMember({"lora"}))
-      ->excludes("--adapter", "--expert");
   app.add_option("--batch", o.batch)->check(CLI::Range(1, 1024))->capture_default_str();
   app.add_option("--seq", o.seq)->check(CLI::Range(1, 4096))->capture_default_str();
   app.add_option("--doc-length", o.document_length, "tokens of each document; default: the row")
@@ -281,6 +278,9 @@ int main(int argc, char** argv) {
       ->check(CLI::Range(1, 1000));
   app.add_option("--write-batch", o.write_batch, "JSON file for the batch, so that another program trains on it");
   app.add_flag("--phases", o.phases, "where the time of a step goes, with shares of the peak measured in this run");
+  app.add_option("--beside", o.beside, "steps of DoRA and of this adapter by turns, and the median of their ratios")
+      ->check(CLI::IsMember({"lora"}))
+      ->excludes("--adapter", "--expert", "--dropout", "--write-batch", "--phases");
   bench::add_run_options(app, o);
   CLI11_PARSE(app, argc, argv);
   try {

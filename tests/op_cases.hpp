@@ -205,9 +205,9 @@ struct RowState {
   std::vector<float> c, c2, f, f2;
   std::vector<std::int32_t> integers;
 
-  DoraColumns dora(float* d_magnitude) const { return {c2.data(), c2.data(), d_magnitude}; }
+  DoraColumns dora(float* d_magnitude) const { return {c.data(), c2.data(), d_magnitude}; }
   void dora_backward_by_reference(const std::vector<T>& product, std::vector<T>& d, float* d_magnitude) const {
-    reference::dora_backward(rows, cols, cols, product.data(), c2.data(), c2.data(), d.data(), d.data(), d_magnitude);
+    reference::dora_backward(rows, cols, cols, product.data(), c.data(), c2.data(), d.data(), d.data(), d_magnitude);
   }
 };
 template <class T>
@@ -285,7 +285,7 @@ void add_row_cases(std::vector<OpCase>& cases, std::int64_t rows, std::int64_t h
     const RopeTable table{s.c.data(), s.c2.data()};
     s.out = s.z;
     if (by_reference) {
-      reference::qk_norm_rope_backward(s.rows, heads, D, s.x.data(), s.c2.data(), s.y.data(), table, positions.data(),
+      reference::qk_norm_rope_backward(s.rows, heads, D, s.x.data(), s.c.data(), s.y.data(), table, positions.data(),
                                        rstd.data(), s.out.data(), nullptr);
       s.dora_backward_by_reference(s.x, s.out, s.f.data());
     } else {
@@ -309,7 +309,7 @@ void add_row_cases(std::vector<OpCase>& cases, std::int64_t rows, std::int64_t h
   cases.push_back(row_case<T>("swiglu backward, DoRA", 5, rows, hidden, u, [](S& s, bool by_reference) {
     float *sums = s.f.data(), *sums2 = s.f2.data();
     if (by_reference) {
-      reference::swiglu_backward(s.rows, s.cols, s.x.data(), s.c2.data(), s.y.data(), s.c2.data(), s.z.data(),
+      reference::swiglu_backward(s.rows, s.cols, s.x.data(), s.c.data(), s.y.data(), s.c.data(), s.z.data(),
                                  s.out.data(), s.out2.data());
       s.dora_backward_by_reference(s.x, s.out, sums);
       s.dora_backward_by_reference(s.y, s.out2, sums2);

@@ -28,19 +28,17 @@ void base_backward(Cpu& cpu, std::int64_t rows, const View& w, const T* d_y, boo
   linear_backward_input(cpu, rows, w, d_y, accumulate, d_x, term);
 }
 
-// DoRA's columns of the output of `p`, for the op that leaves the gradient of it; none where column_scale() has none.
+// DoRA's columns of the output of `p`, which the adapter targets.
 template <class E>
 DoraColumns dora_columns(const ForwardContext<E>& context, std::int64_t layer, Projection p,
                          const BackwardBuffers<E>& back) noexcept {
-  if constexpr (adapts<E>)
-    if (const float* scale = column_scale(context, layer, p); scale != nullptr)
-      return {scale, context.adapter->norm + AdapterLayout<E>::output_offset(layer, p),
-              back.gradients + AdapterLayout<E>::at(layer, p).magnitude};
-  return {};
+  const std::int64_t o = AdapterLayout<E>::output_offset(layer, p);
+  return {context.adapter->scale + o, context.adapter->norm + o,
+          back.gradients + AdapterLayout<E>::at(layer, p).magnitude};
 }
 
 // From d_y (T, out): gradients of the projection's own tensors, and d_x (T, in) += or = its input's gradient (d_x null:
-// nobody needs it). scaled: room for d_y times DoRA's scale; it may be d_y. Null: d_y has met dora_columns() already.
+// nobody needs it). scaled: room for d_y times DoRA's scale; it may be d_y. Null: the op that left d_y has scaled it.
 template <class E>
 void project_backward(Cpu& cpu, const ForwardContext<E>& context, std::int64_t layer, Projection p,
                       const TokenView& tokens, const typename E::compute::type* x, const typename E::compute::type* y,
@@ -56,7 +54,6 @@ void project_backward(Cpu& cpu, const ForwardContext<E>& context, std::int64_t l
       const auto at = AdapterLayout<E>::at(layer, p);
       const auto scaling = static_cast<float>(E::adapter::scaling());
       constexpr std::int64_t r = E::adapter::r;
-      const std::int64_t o = AdapterLayout<E>::output_offset(layer, p);
       const bool dropped = adapter.dropout > 0;
       const DropoutMask mask = dropout_mask(adapter, tokens, layer, p);
       const T* input = x;
@@ -72,8 +69,7 @@ void project_backward(Cpu& cpu, const ForwardContext<E>& context, std::int64_t l
       const T* d_z = d_y;  // gradient of the product before DoRA's scale
       if constexpr (E::adapter::is_dora) {
         if (scaled != nullptr) {
-          dora_backward(cpu, n, w.out, z, {adapter.scale + o, adapter.norm + o, back.gradients + at.magnitude}, d_y,
-                        scaled);
+          dora_backward(cpu, n, w.out, z, dora_columns(context, layer, p, back), d_y, scaled);
           d_z = scaled;
         }
       }
@@ -135,9 +131,13 @@ void layer_backward(Cpu& cpu, const ForwardContext<E>& context, std::int64_t lay
   const auto project = [&](P p, const T* x, const T* y, const T* d_y, T* scaled, bool accumulate, T* d_x) {
     detail::project_backward(cpu, context, layer, p, tokens, x, y, d_y, scaled, accumulate, d_x, b, back);
   };
-  const auto dora = [&](P p) { return detail::dora_columns(context, layer, p, back); };
-  // Where d_y goes on the way through `p`: nowhere where the op before has been there.
-  const auto scaled = [&](P p, T* d_y) { return detail::column_scale(context, layer, p) == nullptr ? d_y : nullptr; };
+  // For the op that leaves the gradient of an output, which then needs no scaling of its own.
+  const auto dora = [&](P p) {
+    if constexpr (detail::adapts<E>)
+      if (detail::column_scale(context, layer, p) != nullptr) return detail::dora_columns(context, layer, p, back);
+    return DoraColumns{};
+  };
+  const auto scaled = [&](P p, T* d_y) { return dora(p) ? nullptr : d_y; };
   const auto weight_gradient = [&](std::int64_t offset) {
     return E::tuning::trains_base ? back.gradients + offset : nullptr;
   };

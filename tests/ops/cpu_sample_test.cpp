@@ -40,21 +40,6 @@ std::vector<double> borders_of(const std::vector<float>& probabilities) {
   return borders;
 }
 
-// Peaked and flat, some removed before, many of them equal.
-std::vector<float> random_logits(std::size_t n, std::uint32_t round) {
-  const RandomStream random(5, Purpose::sample, static_cast<std::uint32_t>(n), round);
-  std::uint64_t drawn = 0;
-  std::vector<float> logits(n);
-  const double spread = round % 3 == 0 ? 0.5 : round % 3 == 1 ? 4 : 12;
-  for (float& x : logits) {
-    x = static_cast<float>(spread * random.normal(drawn++));
-    if (round % 2 == 1) x = std::round(4 * x) / 4;
-    if (round % 5 == 1 && random.uniform(drawn++) < 0.3f) x = -infinite;
-  }
-  logits[n / 2] = 1;
-  return logits;
-}
-
 const SamplingOptions all_options[] = {
     {},
     {.temperature = 0.6},

@@ -69,23 +69,13 @@ TEST_CASE("top_p keeps the smallest set that passes p, at least one token, and o
   CHECK(top_p({7}, 0.0) == std::vector<float>{7});
 }
 
-// Peaked and flat logits, some removed before, many of them equal.
 TEST_CASE("top_k and top_p keep what sorting all logits would keep", "[sample]") {
-  const RandomStream random(5, Purpose::sample);
-  std::uint64_t drawn = 0;
-  for (int round = 0; round < 60; ++round)
+  for (std::uint32_t round = 0; round < 60; ++round)
     for (const std::size_t n : std::initializer_list<std::size_t>{2, 3, 10, 100, 1000, 5000}) {
-      std::vector<float> logits(n);
-      const double spread = round % 3 == 0 ? 0.5 : round % 3 == 1 ? 4 : 12;
-      for (float& x : logits) {
-        x = static_cast<float>(spread * random.normal(drawn++));
-        if (round % 2 == 1) x = std::round(4 * x) / 4;
-        if (round % 5 == 1 && random.uniform(drawn++) < 0.3f) x = -infinite;
-      }
-      logits[n / 2] = 1;
+      const std::vector<float> logits = random_logits(n, round);
       std::vector<std::int32_t> order(n);
       for (std::size_t i = 0; i < n; ++i) order[i] = static_cast<std::int32_t>(i);
-      const auto at = [&](std::int32_t i) -> float& { return logits[static_cast<std::size_t>(i)]; };
+      const auto at = [&](std::int32_t i) { return logits[static_cast<std::size_t>(i)]; };
       std::sort(order.begin(), order.end(),
                 [&](std::int32_t a, std::int32_t b) { return at(a) != at(b) ? at(a) < at(b) : a < b; });
       for (const std::int64_t k : {1, 2, 20, 64, 700}) {
