@@ -118,7 +118,7 @@ def array(out, kind, name, values):
     out += [f"inline constexpr std::size_t {name}_size = {len(values)};", f"inline constexpr {kind} {name}[] ="]
     line = f'    {prefix}"'
     for value in values:
-        text = "\\%03o" % value if value < 0o1000 else "\\x%x" % value  # an octal escape ends after three digits
+        text = "\\%o" % value if value < 0o1000 else "\\x%x" % value  # ends where the next one begins
         if len(line) + len(text) > 118:
             out.append(line + '"')
             line = f'    {prefix}"'

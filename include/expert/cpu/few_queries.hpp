@@ -16,7 +16,7 @@ namespace expert {
 inline namespace v0 {
 namespace detail {
 
-inline constexpr std::int64_t keys_at_once = 128;
+inline constexpr std::int64_t keys_at_once = 64;
 
 // Some groups of heads of one query. All heads take a piece of the keys before the next one: a row of keys is memory
 // side by side, one head's keys are not.
@@ -26,27 +26,39 @@ struct FewQueries {
   std::int64_t kv_stride;
 
   std::int64_t query_floats() const noexcept { return head_dim + 32; }
-  std::int64_t scratch_floats() const noexcept { return keys_at_once + heads * (query_floats() + head_dim + 2); }
+  std::int64_t scratch_floats() const noexcept { return 2 * keys_at_once + heads * (query_floats() + head_dim + 2); }
 
   // q, out: (heads, head_dim) side by side; k, v: rows of keys from the first head's on; lse: (heads)
   template <class K>
   void attend(const bf16* q, const bf16* k, const bf16* v, const KeyRanges& keys, float* scratch, bf16* out,
               float* lse) const noexcept {
+    if (group % 2 == 0)  // two heads that share keys unpack them once
+      attend<K, 2>(q, k, v, keys, scratch, out, lse);
+    else
+      attend<K, 1>(q, k, v, keys, scratch, out, lse);
+  }
+
+ private:
+  template <class K, int R>  // R heads at once
+  void attend(const bf16* q, const bf16* k, const bf16* v, const KeyRanges& keys, float* scratch, bf16* out,
+              float* lse) const noexcept {
     constexpr float infinity = std::numeric_limits<float>::infinity();
     const std::int64_t D = head_dim;
-    float *scores = scratch, *queries = scores + keys_at_once, *sums = queries + heads * query_floats(),
+    float *scores = scratch, *queries = scores + R * keys_at_once, *sums = queries + heads * query_floats(),
           *max = sums + heads * D, *sum = max + heads;
-    for (std::int64_t h = 0; h < heads; ++h) K::widen_pairs(1, 1, D, q + h * D, D, queries + h * query_floats());
+    for (std::int64_t h = 0; h < heads; h += R) K::widen_pairs(R, R, D, q + h * D, D, queries + h * query_floats());
     K::fill_row(heads * D, 0.0f, sums);
     K::fill_row(heads, -infinity, max);
     K::fill_row(heads, 0.0f, sum);
     const auto range = [&](std::int64_t begin, std::int64_t end) noexcept {
       for (std::int64_t j = begin; j < end; j += keys_at_once)
-        for (std::int64_t h = 0; h < heads; ++h) {
+        for (std::int64_t h = 0; h < heads; h += R) {
           const std::int64_t n = std::min(keys_at_once, end - j), at = j * kv_stride + h / group * D;
-          K::query_scores(n, D, queries + h * query_floats(), k + at, v + at, kv_stride, scores);
-          K::online_softmax_row(n, n, scale, scores, scores, max[h], sum[h], D, sums + h * D);
-          K::add_weighted_rows(n, D, scores, v + at, kv_stride, sums + h * D);
+          K::template query_scores<R>(n, D, queries + h * query_floats(), k + at, v + at, kv_stride, scores);
+          for (std::int64_t r = 0; r < R; ++r)
+            K::online_softmax_row(n, n, scale, scores + r * n, scores + r * n, max[h + r], sum[h + r], D,
+                                  sums + (h + r) * D);
+          K::template add_weighted_rows<R>(n, D, scores, v + at, kv_stride, sums + h * D);
         }
     };
     range(keys.p0, keys.p1);
