@@ -72,14 +72,13 @@ constexpr GemmGrid pair_grid(std::int64_t m, std::int64_t n, int threads) {
   return best;
 }
 // Tiles of one panel, more than there are threads: those that are ahead take from the others.
-constexpr GemmGrid pair_panel_grid(std::int64_t m, std::int64_t n, int threads, std::int64_t panel_n) {
+constexpr GemmGrid pair_panel_grid(std::int64_t m, std::int64_t n, int threads) {
   GemmGrid best{};
   std::int64_t least = -1;
   for (std::int64_t split_m = 1; split_m <= threads; ++split_m)
-    for (std::int64_t width = 32; width <= panel_n; width *= 2) {
-      const std::int64_t tile_m = pair_part(m, split_m), tile_n = std::min(2 * width > panel_n ? panel_n : width, n),
-                         rows = (m + tile_m - 1) / tile_m, cols = (n + tile_n - 1) / tile_n,
-                         turns = (rows * cols + threads - 1) / threads;
+    for (std::int64_t width = 32; width <= pair_panel_columns; width *= 2) {
+      const std::int64_t tile_m = pair_part(m, split_m), tile_n = std::min(width, n), rows = (m + tile_m - 1) / tile_m,
+                         cols = (n + tile_n - 1) / tile_n, turns = (rows * cols + threads - 1) / threads;
       // The last tile ends half a turn late in the mean.
       const std::int64_t cost = (2 * turns + 1) * pair_cost(tile_m, tile_n);
       if (least < 0 || cost < least) least = cost, best = {tile_m, tile_n, rows, cols};
@@ -159,8 +158,7 @@ bool pair_gemm(Cpu& cpu, Trans ta, std::int64_t m, std::int64_t n, std::int64_t 
           tile(first, rows, 0, n, b, more, nullptr, thread)
               .pack_block(i * 32, std::min<std::int64_t>(32, rows - i * 32), packed + i * block);
         });
-      const GemmGrid grid = once ? pair_panel_grid(rows, n, cpu.pool->size(), pair_panel_width(k, added.k))
-                                 : pair_grid(rows, n, cpu.pool->size());
+      const GemmGrid grid = once ? pair_panel_grid(rows, n, cpu.pool->size()) : pair_grid(rows, n, cpu.pool->size());
       cpu.pool->parallel_for(grid.rows * grid.cols, [&](std::int64_t index, int thread) noexcept {
         const std::int64_t i = index / grid.cols * grid.tile_m, j = index % grid.cols * grid.tile_n;
         const B columns = b.from_column(j);

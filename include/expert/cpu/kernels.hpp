@@ -33,27 +33,23 @@ inline constexpr std::int64_t gemv_piece = 64;  // columns of one call
 
 // Products of bf16 in pairs of k (pair_products.inc): how much of A, B and C is at work at once. In numbers of k or of
 // floats' worth of bytes.
-inline constexpr std::int64_t pair_slice = 512;             // k of A whose tiles stay in the first-level cache
-inline constexpr std::int64_t pair_depth = 3072;            // k of B in the second-level cache
-inline constexpr std::int64_t pair_panel_columns = 256;     // columns of B there
-inline constexpr std::int64_t pair_panel_floats = 262'144;  // 1 MiB of it
+inline constexpr std::int64_t pair_slice = 512;          // k of A whose tiles stay in the first-level cache
+inline constexpr std::int64_t pair_depth = 2048;         // k of B in the second-level cache
+inline constexpr std::int64_t pair_panel_columns = 256;  // columns of B there
 inline constexpr std::int64_t pair_sum_floats = pair_panel_columns / 32 * 1'024;  // of 32 rows, in blocks of 32 x 32
 inline constexpr std::int64_t pair_added_depth = 128;                             // k of an AddedProduct at most
 inline constexpr std::int64_t pair_slice_floats = 16 * (pair_slice + pair_added_depth);
-static_assert(pair_slice_floats + 2 * pair_sum_floats + pair_panel_floats <= gemm_workspace_floats);
+static_assert(pair_slice_floats + 2 * pair_sum_floats + (pair_depth + pair_added_depth) * pair_panel_columns / 2 <=
+              gemm_workspace_floats);
 // Where k is deeper than that, the sums of a tile of C wait for the next part of k: 512 rows x 512 columns, or the
 // like.
 inline constexpr std::int64_t pair_deep_depth = 512, pair_deep_columns = 512;
 inline constexpr std::int64_t pair_deep_sum_floats = 256 * 1'024;
 static_assert(pair_slice_floats + pair_deep_sum_floats + (pair_deep_depth + pair_added_depth) * pair_deep_columns / 2 <=
               gemm_workspace_floats);
-// 32 rows of A, all of k and of the added product, in tiles; and the columns of a panel of B of such a k.
+// 32 rows of A, all of k and of the added product, in tiles.
 constexpr std::int64_t pair_block_dwords(std::int64_t k, std::int64_t added_k) {
   return ((k + 31) / 32 + (added_k + 31) / 32) * 512;
-}
-constexpr std::int64_t pair_panel_width(std::int64_t k, std::int64_t added_k) {
-  const std::int64_t fit = pair_panel_floats / pair_block_dwords(k, added_k) * 32;
-  return fit < pair_panel_columns ? fit : pair_panel_columns;
 }
 
 // The right side B (k, n) of a product, as numbers: row-major, or stored transposed, (n, k).

@@ -19,7 +19,7 @@ class PairGemm {
            const B& b, float beta, TC* c, std::int64_t ldc, const AddedProduct<bf16>& added,
            const std::uint32_t* rows_of_a, float* scratch) noexcept
       : ta_(ta),
-        deep_(k > pair_depth),
+        deep_(k * (n < pair_panel_columns ? (n + 31) / 32 * 32 : pair_panel_columns) > pair_depth * pair_panel_columns),
         m_(m),
         n_(n),
         k_(k),
@@ -32,7 +32,7 @@ class PairGemm {
         added_(added),
         rows_of_a_(rows_of_a),
         beside_{{alpha, beta, ldc}} {
-    const std::int64_t most = deep_ ? pair_deep_columns : pair_panel_width(k, added.k);
+    const std::int64_t most = deep_ ? pair_deep_columns : pair_panel_columns;
     panel_n_ = most < n ? most : (n + 31) / 32 * 32;
     tile_m_ = deep_ ? pair_deep_sum_floats / panel_n_ / 32 * 32 : m;
     slice_ = reinterpret_cast<std::uint32_t*>(scratch);
@@ -41,7 +41,7 @@ class PairGemm {
   }
 
   void run() noexcept {
-    const std::int64_t part_k = deep_ ? pair_deep_depth : pair_depth;
+    const std::int64_t part_k = deep_ ? pair_deep_depth : k_;
     for (std::int64_t i = 0; i < m_; i += tile_m_)
       for (std::int64_t j = 0; j < n_; j += panel_n_)
         for (std::int64_t p = 0; p < k_; p += part_k) {
