@@ -20,6 +20,9 @@ inline constexpr bool something_is_trained =
 template <class Adapter, class Tuning>
 inline constexpr bool adapter_is_trained =
     std::same_as<Adapter, NoAdapter> || Tuning::trains_adapter || !Tuning::trains_base;
+template <class Adapter, class Tuning>
+inline constexpr bool one_of_both_is_trained =
+    std::same_as<Adapter, NoAdapter> || !Tuning::trains_base || !Tuning::trains_adapter;
 template <class Packing, class Batch>
 inline constexpr std::int64_t batch_tokens = Packing::max_seq_length * Batch::batch_size;
 template <class Packing, class Batch, class Loss>
@@ -45,6 +48,9 @@ void check_rules() {
   static_assert(rules::adapter_is_trained<typename E::adapter, typename E::tuning>,
                 "EXPERT-E028: the base is trained while the adapter stands still. Use NoAdapter with FullFineTune, or "
                 "AdapterOnly.");
+  static_assert(rules::one_of_both_is_trained<typename E::adapter, typename E::tuning>,
+                "EXPERT-E085: this tuning trains the base and the adapter at once; there are gradients of one of them. "
+                "Use AdapterOnly, or NoAdapter with FullFineTune.");
   static_assert(
       rules::chunks_divide<typename E::packing, typename E::batch, typename E::loss>,
       "EXPERT-E017: the tokens of a batch (max_seq_length * batch_size) are not a multiple of the loss chunk. "
