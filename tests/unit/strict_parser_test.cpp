@@ -134,7 +134,7 @@ TEST_CASE("typescript is judged by its compiler, whose process may die") {
          {repeated("(", 100'000), "nests too deeply", 0},
          {repeated("x", (1 << 20) + 1), "longer than 1 MiB", 0}});
 
-  cli::TypeScriptWorker worker(std::chrono::seconds(3));
+  cli::TypeScriptWorker worker(std::chrono::seconds(8));
   CHECK_FALSE(worker.version().empty());
   kill(worker.process(), SIGKILL);
   CHECK(worker.syntax("const x = 1;").valid);
