@@ -205,7 +205,7 @@ TEMPLATE_TEST_CASE("qk_norm_rope equals the reference, forward and backward, int
                    sin = normal_values<float>(positions_count * half, 6);
         std::vector<std::int32_t> positions, rows;
         for (std::int32_t t = 0; t < tokens; ++t) {
-          positions.push_back(t * 7 % positions_count);
+          positions.push_back(t * 7 % std::int32_t{positions_count});
           rows.push_back((t * 7 + 3) % 40);
         }
         const RopeTable table{cos.data(), sin.data()};
