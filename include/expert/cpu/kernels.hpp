@@ -34,12 +34,12 @@ inline constexpr std::int64_t gemv_piece = 64;  // columns of one call
 // Products of bf16 in pairs of k (pair_products.inc): how much of A, B and C is at work at once. In numbers of k or of
 // floats' worth of bytes.
 inline constexpr std::int64_t pair_slice = 512;          // k of A whose tiles stay in the first-level cache
-inline constexpr std::int64_t pair_depth = 2048;         // k of B in the second-level cache
+inline constexpr std::int64_t pair_depth = 2048;         // k of B in the second-level cache, more of fewer columns
 inline constexpr std::int64_t pair_panel_columns = 256;  // columns of B there
 inline constexpr std::int64_t pair_sum_floats = pair_panel_columns / 32 * 1'024;  // of 32 rows, in blocks of 32 x 32
 inline constexpr std::int64_t pair_added_depth = 128;                             // k of an AddedProduct at most
 inline constexpr std::int64_t pair_slice_floats = 16 * (pair_slice + pair_added_depth);
-static_assert(pair_slice_floats + 2 * pair_sum_floats + (pair_depth + pair_added_depth) * pair_panel_columns / 2 <=
+static_assert(pair_slice_floats + 2 * pair_sum_floats + (pair_depth + 32 + pair_added_depth) * pair_panel_columns / 2 <=
               gemm_workspace_floats);
 // Where k is deeper than that, the sums of a tile of C wait for the next part of k: 512 rows x 512 columns, or the
 // like.
