@@ -43,6 +43,7 @@ class TokenMasks {
 
   // Forgets everything that was computed.
   void clear() {
+    hide();
     sets_.clear();
     left_.clear();
     left_index_.clear();
@@ -53,11 +54,12 @@ class TokenMasks {
     step_index_.clear();
     unions_.clear();
     masks_.assign(1, {});
+    bytes_ = 0;
   }
   // Called between masks: keeps the memo below a bound, and counts the work of the next one anew.
   void trim() {
     sets_.begin_mask();
-    if (sets_.bytes() + masks_.size() * 8 * vocabulary_.mask_words() + step_index_.size() * 64 > max_bytes) clear();
+    if (sets_.bytes() + bytes_ + step_index_.size() * 64 > max_bytes) clear();
   }
 
   // On the way down a stack: `none_left` where no token reaches further, `at_top` where all of every token is left,
@@ -91,23 +93,25 @@ class TokenMasks {
   }
   std::int32_t left_by(std::int32_t step) const { return steps_[static_cast<std::size_t>(step)].left; }
 
-  // The tokens of these steps (sorted, each once), with the end tokens where `accepting`. Valid until the memo is
-  // cleared.
+  // The tokens of these steps (sorted, each once), with the end tokens where `accepting`. Valid until the next call or
+  // the memo is cleared.
   std::span<const std::uint64_t> mask(std::vector<std::int32_t>& steps, bool accepting) {
     steps.push_back(accepting);
     const std::int32_t list = unions_.intern(steps);
     steps.pop_back();
-    if (std::cmp_equal(list, masks_.size())) {  // a new one
-      masks_.emplace_back(vocabulary_.mask_words());
-      fill(masks_.back(), steps);
-      if (accepting)
-        for (const std::int32_t id : vocabulary_.end_tokens()) set_bit(masks_.back(), id);
-    }
-    return masks_[static_cast<std::size_t>(list)];
+    if (std::cmp_equal(list, masks_.size())) masks_.push_back(made(steps, accepting));
+    const Mask& mask = masks_[static_cast<std::size_t>(list)];
+    if (!mask.words.empty()) return mask.words;
+    if (list != shown_list_) show(list, mask.ids);
+    return shown_;
   }
 
  private:
   static constexpr std::size_t max_bytes = std::size_t{128} << 20;
+  static constexpr std::int32_t no_list = -1;
+  static constexpr std::size_t few_tokens = 128;  // more take longer to show than bits of their own to make
+
+  std::size_t mask_words() const { return vocabulary_.mask_words(); }
 
   struct Left {
     bool all = false;       // whole tokens: the states above may end without reading anything
@@ -128,19 +132,47 @@ class TokenMasks {
     return sets_.lists().intern(both);
   }
 
-  void fill(std::vector<std::uint64_t>& words, const std::vector<std::int32_t>& steps) {
+  // The tokens of a mask, as a bit for each or, where they are few, themselves.
+  struct Mask {
+    std::vector<std::uint64_t> words = {};
+    std::vector<std::int32_t> ids = {};
+  };
+  Mask made(const std::vector<std::int32_t>& steps, bool accepting) {
+    Mask mask;
     added_.clear();
     for (const std::int32_t i : steps) {
       const Step& step = steps_[static_cast<std::size_t>(i)];
       for (const std::int32_t set : {step.root_set, step.list_set})
-        if (set >= 0 && added_.insert(detail::IntIndex::key(set, 0), 0)) add(words, sets_.result(set));
+        if (set >= 0 && added_.insert(detail::IntIndex::key(set, 0), 0)) add(mask, sets_.result(set));
     }
+    if (accepting) mask.ids.insert(mask.ids.end(), vocabulary_.end_tokens().begin(), vocabulary_.end_tokens().end());
+    if (mask.words.empty() && mask.ids.size() > few_tokens) mask.words.resize(mask_words());
+    if (!mask.words.empty())
+      for (const std::int32_t id : std::exchange(mask.ids, {})) set_bit(mask.words, id);
+    bytes_ += sizeof(Mask) + 8 * mask.words.size() + 4 * mask.ids.size();
+    return mask;
   }
-  void add(std::vector<std::uint64_t>& words, const detail::TokenSets::Result& result) const {
-    if (!result.words.empty())
-      with_mask_kernels(
-          isa_, [&](auto kernels) { decltype(kernels)::join(words.data(), result.words.data(), words.size()); });
-    for (const std::int32_t id : result.ids) set_bit(words, id);
+  void add(Mask& mask, const detail::TokenSets::Result& result) const {
+    if (!result.words.empty() && mask.words.empty())
+      mask.words = result.words;
+    else if (!result.words.empty())
+      with_mask_kernels(isa_, [&](auto kernels) {
+        decltype(kernels)::join(mask.words.data(), result.words.data(), mask.words.size());
+      });
+    mask.ids.insert(mask.ids.end(), result.ids.begin(), result.ids.end());
+  }
+  // One bitset is enough for all masks of few tokens: those of the last one are taken out again.
+  void show(std::int32_t list, const std::vector<std::int32_t>& ids) {
+    shown_.resize(mask_words());
+    hide();
+    for (const std::int32_t id : ids) set_bit(shown_, id);
+    shown_list_ = list;
+  }
+  void hide() {
+    if (shown_list_ != no_list)
+      for (const std::int32_t id : masks_[static_cast<std::size_t>(shown_list_)].ids)
+        shown_[static_cast<std::size_t>(id) / 64] = 0;
+    shown_list_ = no_list;
   }
   static void set_bit(std::vector<std::uint64_t>& words, std::int32_t id) {
     words[static_cast<std::size_t>(id) / 64] |= std::uint64_t{1} << (id % 64);
@@ -154,9 +186,12 @@ class TokenMasks {
   std::vector<Left> left_;
   std::vector<Step> steps_;
   detail::IntIndex left_index_, step_index_;
-  detail::ListTable known_steps_;                 // their numbers; list 0 is empty and no step's
-  detail::ListTable unions_;                      // of steps, with the accepting flag behind them
-  std::deque<std::vector<std::uint64_t>> masks_;  // of each list; list 0, the empty one, is never asked for
+  detail::ListTable known_steps_;     // their numbers; list 0 is empty and no step's
+  detail::ListTable unions_;          // of steps, with the accepting flag behind them
+  std::deque<Mask> masks_;            // of each list; list 0, the empty one, is never asked for
+  std::size_t bytes_ = 0;             // of masks_
+  std::vector<std::uint64_t> shown_;  // the tokens of the list that mask() gave last, where they are few
+  std::int32_t shown_list_ = no_list;
   detail::IntIndex added_;
 };
 

@@ -164,8 +164,12 @@ class TokenSets {
   // a character in the same way.
   void find_representatives() {
     class_kinds_.resize(automaton_.class_of(255) + 1u);
-    for (unsigned byte = 0; byte < 256; ++byte)
-      class_kinds_[automaton_.class_of(static_cast<std::uint8_t>(byte))] |= kind_of(byte);
+    last_bytes_.resize(class_kinds_.size());
+    for (unsigned byte = 0; byte < 256; ++byte) {
+      const std::uint8_t c = automaton_.class_of(static_cast<std::uint8_t>(byte));
+      class_kinds_[c] |= kind_of(byte);
+      last_bytes_[c] = static_cast<std::uint8_t>(byte);
+    }
     std::vector<std::uint64_t> seen;
     const auto is_first = [&](std::uint64_t key) {
       const bool is = std::find(seen.begin(), seen.end(), key) == seen.end();
@@ -285,10 +289,13 @@ class TokenSets {
     std::int32_t to = automaton_.next(state, 'z');
     if (to == GrammarAutomaton::dead) to = automaton_.next(state, 'Q');
     if (to == GrammarAutomaton::dead) return {0, to};
-    CharacterKinds kinds = 0, others = 0;
-    for (const std::uint8_t byte : ascii_) (automaton_.next(state, byte) == to ? kinds : others) |= ascii_kinds[byte];
+    const std::span<const std::int32_t> row = automaton_.row(state);
+    const std::uint64_t split = with_mask_kernels(
+        isa_, [&](auto kernels) { return decltype(kernels)::split(row.data(), class_kinds_.data(), row.size(), to); });
+    constexpr CharacterKinds ascii = ~(beyond_ascii | ill_formed);
+    CharacterKinds kinds = static_cast<CharacterKinds>(split) & ~static_cast<CharacterKinds>(split >> 32) & ascii;
     if (every_character_leads(to, state, Utf8::border)) kinds |= beyond_ascii;
-    return {kinds & ~others, to};
+    return {kinds, to};
   }
   // The state in which a run of some letter ends up, if it is worth a pass.
   std::int32_t find_loop(std::int32_t state) {
@@ -431,12 +438,12 @@ class TokenSets {
     if (first == rest && run == unlimited) {
       const auto kinds = at_root ? vocabulary_.kinds() : vocabulary_.kinds_after_space();
       with_mask_kernels(
-          isa_, [&](auto kernels) { decltype(kernels)::select(words.data(), kinds.data(), kinds.size(), ~rest); });
+          isa_, [&](auto kernels) { decltype(kernels)::without(words.data(), kinds.data(), words.size(), ~rest); });
     } else {
       join(words, text_mask(rest, rest, unlimited, node));
-      each_child(node, [&](std::int32_t, const Vocabulary::Node& child) {
-        if ((kind_of(child.byte) & rest & ~first) == 0) return;
-        for (std::uint32_t t = child.tokens_begin; t < child.tokens_end; ++t) clear_bit(words, vocabulary_.tokens()[t]);
+      each_child(node, [&](std::int32_t w, std::uint8_t byte) {
+        if ((kind_of(byte) & rest & ~first) == 0) return;
+        for (const std::int32_t id : vocabulary_.tokens_below(w)) clear_bit(words, id);
       });
       for (const std::int32_t id : vocabulary_.longer_than(at_root ? run : run + 1)) clear_bit(words, id);
     }
@@ -447,7 +454,21 @@ class TokenSets {
   template <class F>
   void each_child(std::int32_t v, F&& f) const {
     const Vocabulary::Node& node = vocabulary_.node(v);
-    for (std::int32_t w = node.first_child; w < node.first_child + node.children; ++w) f(w, vocabulary_.node(w));
+    for (std::int32_t w = node.first_child; w < node.first_child + node.children; ++w) f(w, vocabulary_.byte(w));
+  }
+
+  // f(child, its state) for those that `row`, a state's, does not leave dead. The bytes of a class lie side by side.
+  template <class F>
+  void each_alive(std::span<const std::int32_t> row, std::span<const Vocabulary::Node> children, F&& f) const {
+    const auto* child = children.data();
+    const auto* const end = child + children.size();
+    for (std::size_t c = 0; c < row.size() && child != end; ++c) {
+      if (row[c] == GrammarAutomaton::dead) continue;
+      if (c > 0 && child->byte <= last_bytes_[c - 1])
+        child = std::upper_bound(child, end, last_bytes_[c - 1],
+                                 [](std::uint8_t byte, const Vocabulary::Node& node) { return byte < node.byte; });
+      for (; child != end && child->byte <= last_bytes_[c]; ++child) f(*child, row[c]);
+    }
   }
 
   // A pass that has added the tokens of a state's kind of text, and how many characters of them are left; the way to
@@ -472,21 +493,34 @@ class TokenSets {
         work.words.push_back(text_mask(here.first, here.rest, here.run, v));
       }
     }
-    each_child(v, [&](std::int32_t w, const Vocabulary::Node& child) {
-      const std::int32_t to = automaton_.next(state, child.byte);
-      if (to == GrammarAutomaton::dead) return;
-      if (kinds & (child.byte < 0x80 ? ascii_kinds[child.byte] : beyond_ascii))
-        visit_covered(work, w, to, covered);
-      else
-        visit_open(work, w, to);
-    });
+    const CharacterKinds exit = covered.state == none ? 0 : profile(covered.state).rest_exit;
+    const std::span<const std::int32_t> row = automaton_.row(state);
+    const std::span<const Vocabulary::Node> children = vocabulary_.children(v);
+    if (children.size() > row.size())
+      each_alive(row, children, [&](const Vocabulary::Node& child, std::int32_t to) {
+        go_on(work, node.first_child + static_cast<std::int32_t>(&child - children.data()), to, covered, kinds, exit);
+      });
+    else
+      for (std::int32_t w = node.first_child; w < node.first_child + node.children; ++w)
+        if (const std::int32_t to = row[automaton_.class_of(vocabulary_.byte(w))]; to != GrammarAutomaton::dead)
+          go_on(work, w, to, covered, kinds, exit);
     const auto [begin, end] = automaton_.calls(state);
     for (const auto* call = begin; call != end; ++call)
       if (node.below & first_kinds_[static_cast<std::size_t>(call->rule)]) visit_call(work, v, *call);
   }
-  // The token that ends at `w` is in the work. What is below need not be looked at where the text goes on for as long
-  // as the pass says and no kind of character leads away from it; where it has its full length, all of it must.
-  void visit_covered(Work& work, std::int32_t w, std::int32_t to, Covered covered) {
+  // From a node to its child. `kinds` of characters go on with the text that is covered; nothing but a character of
+  // `exit` leads away from it.
+  void go_on(Work& work, std::int32_t w, std::int32_t to, Covered covered, CharacterKinds kinds, CharacterKinds exit) {
+    const std::uint8_t byte = vocabulary_.byte(w);
+    if ((kinds & (byte < 0x80 ? ascii_kinds[byte] : beyond_ascii)) == 0)
+      visit_open(work, w, to);
+    else if (vocabulary_.node(w).below & exit)
+      visit_covered(work, w, to, covered);
+  }
+  // The token that ends at `w` is in the work, and a kind of character below leads away from some text of the pass. It
+  // need not be looked at where the text goes on for as long as the pass says and none leads away from this one; where
+  // it has its full length, all of it must.
+  [[gnu::noinline]] void visit_covered(Work& work, std::int32_t w, std::int32_t to, Covered covered) {
     const Vocabulary::Node& child = vocabulary_.node(w);
     const Profile& start = profile(covered.state);
     const bool within = child.utf8 != Utf8::border;  // a character
@@ -496,7 +530,7 @@ class TokenSets {
     const bool as_said = within || (here.run == covered.left && here.first == start.rest && here.rest == start.rest);
     if (!as_said || (child.below & here.rest_exit)) arrive(work, w, to, covered);
   }
-  void visit_open(Work& work, std::int32_t w, std::int32_t to) {
+  [[gnu::noinline]] void visit_open(Work& work, std::int32_t w, std::int32_t to) {
     const Vocabulary::Node& child = vocabulary_.node(w);
     const Profile& there = profile(to);
     // Where only the loop goes on, all tokens below do; or where what is below is such a text as the profile describes.
@@ -505,7 +539,8 @@ class TokenSets {
       const Profile& here = with_rest(to);
       all = here.run == unlimited && here.first == here.rest && (child.below & (~here.rest | here.rest_exit)) == 0;
     }
-    add_tokens(work, child.tokens_begin, all ? child.tokens_end : child.own_end);
+    const auto tokens = all ? vocabulary_.tokens_below(w) : vocabulary_.own_tokens(w);
+    work.ids.insert(work.ids.end(), tokens.begin(), tokens.end());
     if (!all) arrive(work, w, to, {});
   }
 
@@ -527,14 +562,8 @@ class TokenSets {
     const Vocabulary::Node& node = vocabulary_.node(v);
     if ((node.below & follow_kinds_[static_cast<std::size_t>(rule)]) == 0) return false;
     bool found = false;
-    each_child(v,
-               [&](std::int32_t, const Vocabulary::Node& child) { found |= automaton_.follow(rule).has(child.byte); });
+    each_child(v, [&](std::int32_t, std::uint8_t byte) { found |= automaton_.follow(rule).has(byte); });
     return found;
-  }
-
-  void add_tokens(Work& work, std::uint32_t begin, std::uint32_t end) {
-    const auto tokens = vocabulary_.tokens();
-    work.ids.insert(work.ids.end(), tokens.begin() + begin, tokens.begin() + end);
   }
 
   const GrammarAutomaton& automaton_;
@@ -545,6 +574,7 @@ class TokenSets {
   std::vector<std::uint32_t> seen_;                         // (states) the serial_ at which leads_home() saw each last
   std::uint32_t serial_ = 0;
   std::vector<CharacterKinds> class_kinds_;  // (classes) of all their bytes
+  std::vector<std::uint8_t> last_bytes_;     // (classes)
   std::vector<std::uint8_t> ascii_;          // find_representatives()
   std::array<std::vector<std::pair<std::uint8_t, Utf8>>, static_cast<std::size_t>(Utf8::bad)> continue_;
   std::deque<TextMask> text_masks_;  // a mask stays where it is

@@ -1,11 +1,13 @@
 // The bytes of every token -> Vocabulary: a trie over them, with what lies below each node summed up, so that whole
-// subtrees are taken or left at once.
+// subtrees are taken or left at once. Its branches are made when they are first asked for: most masks look into few.
 #pragma once
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <bit>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
@@ -16,72 +18,12 @@
 #include "expert/core/error.hpp"
 #include "expert/core/image.hpp"
 #include "expert/core/join.hpp"
+#include "expert/grammar/character_kinds.hpp"
 
 namespace expert {
 inline namespace v0 {
 
 inline constexpr ErrorCode vocabulary_invalid{333, "a vocabulary cannot be used with grammars"};
-
-// Kinds of characters that grammars tell apart. A set of them says what a text is made of: one bit each, all ASCII
-// bytes of a kind together, and two for what is not ASCII.
-using CharacterKinds = std::uint32_t;
-namespace detail {
-
-inline constexpr CharacterKinds beyond_ascii = 1u << 30;  // well-formed, the last one perhaps cut off by a token's end
-inline constexpr CharacterKinds ill_formed = 1u << 31;    // also the rest of a character without its beginning
-
-constexpr CharacterKinds kind_of_ascii(unsigned char c) {
-  constexpr std::string_view single = "\t\n\r \"'\\_$-.+/*,<>=:;`";  // kinds of their own
-  if (c >= 'a' && c <= 'z') return c <= 'f' ? 1u << 0 : 1u << 1;
-  if (c >= 'A' && c <= 'Z') return c <= 'F' ? 1u << 2 : 1u << 3;
-  if (c >= '0' && c <= '9') return 1u << 4;
-  for (std::size_t i = 0; i < single.size(); ++i)
-    if (static_cast<char>(c) == single[i]) return 1u << (5 + i);
-  if (c == '(' || c == ')') return 1u << 26;
-  if (c == '[' || c == ']' || c == '{' || c == '}') return 1u << 27;
-  return c < 0x20 || c == 0x7f ? 1u << 28 : 1u << 29;
-}
-inline constexpr std::array<CharacterKinds, 128> ascii_kinds = [] {
-  std::array<CharacterKinds, 128> kinds{};
-  for (unsigned c = 0; c < 128; ++c) kinds[c] = kind_of_ascii(static_cast<unsigned char>(c));
-  return kinds;
-}();
-
-// How far a character of UTF-8 has come.
-enum class Utf8 : std::uint8_t { border, one_more, two_more, three_more, after_e0, after_ed, after_f0, after_f4, bad };
-
-constexpr Utf8 utf8_step(Utf8 state, std::uint8_t byte) {
-  const auto within = [byte](std::uint8_t low, std::uint8_t high, Utf8 next) {
-    return byte >= low && byte <= high ? next : Utf8::bad;
-  };
-  if (state == Utf8::border && byte < 0x80) return state;
-  switch (state) {
-    case Utf8::border:
-      if (byte < 0xc2 || byte > 0xf4) return Utf8::bad;
-      if (byte < 0xe0) return Utf8::one_more;
-      if (byte < 0xf0) return byte == 0xe0 ? Utf8::after_e0 : byte == 0xed ? Utf8::after_ed : Utf8::two_more;
-      return byte == 0xf0 ? Utf8::after_f0 : byte == 0xf4 ? Utf8::after_f4 : Utf8::three_more;
-    case Utf8::one_more:
-      return within(0x80, 0xbf, Utf8::border);
-    case Utf8::two_more:
-      return within(0x80, 0xbf, Utf8::one_more);
-    case Utf8::three_more:
-      return within(0x80, 0xbf, Utf8::two_more);
-    case Utf8::after_e0:
-      return within(0xa0, 0xbf, Utf8::one_more);
-    case Utf8::after_ed:
-      return within(0x80, 0x9f, Utf8::one_more);
-    case Utf8::after_f0:
-      return within(0x90, 0xbf, Utf8::two_more);
-    case Utf8::after_f4:
-      return within(0x80, 0x8f, Utf8::two_more);
-    case Utf8::bad:
-      break;
-  }
-  return Utf8::bad;
-}
-
-}  // namespace detail
 
 // The bytes of every token and which tokens end a text.
 struct VocabularyTexts {
@@ -126,18 +68,19 @@ struct VocabularyTexts {
   }
 };
 
-// Immutable once made; safe to read from many threads.
+// Safe to use from many threads: what is made late is made once, under a lock.
 class Vocabulary {
  public:
   static constexpr std::size_t max_token_bytes = VocabularyTexts::max_token_bytes,
                                max_bytes = VocabularyTexts::max_bytes;
   static constexpr std::int32_t root = 0;
 
-  // Children of a node lie side by side, ordered by byte; the tokens below a node are one range of tokens().
+  // Children of a node lie side by side, ordered by byte; the tokens below a node are one range of all.
   struct Node {
     std::int32_t first_child;
     std::uint32_t tokens_begin, own_end, tokens_end;  // own: tokens that end here
-    CharacterKinds below;  // of the texts from here to each token's end; all bits where this is no UTF-8
+    // Of the texts from here to each token's end; all bits where this is no UTF-8, at the root and at space().
+    CharacterKinds below;
     std::uint16_t children;
     std::uint8_t byte;
     detail::Utf8 utf8;
@@ -149,13 +92,12 @@ class Vocabulary {
   template <class BytesOf>
   Vocabulary(std::int64_t size, std::span<const std::int32_t> end_tokens, BytesOf&& bytes_of)
       : Vocabulary(VocabularyTexts(size, end_tokens, bytes_of)) {}
-  explicit Vocabulary(VocabularyTexts texts) {
-    made_.texts = std::move(texts);
-    begin_ = made_.texts.begin;
-    bytes_ = made_.texts.bytes;
-    end_tokens_ = made_.texts.end_tokens;
-    build_trie(sorted_keys());
-    show(made_);
+  explicit Vocabulary(VocabularyTexts texts) : Vocabulary() {
+    texts_ = std::move(texts);
+    begin_ = texts_.begin;
+    bytes_ = texts_.bytes;
+    end_tokens_ = texts_.end_tokens;
+    divide();
   }
   Vocabulary(Vocabulary&&) noexcept = default;
   Vocabulary& operator=(Vocabulary&&) noexcept = default;
@@ -168,16 +110,22 @@ class Vocabulary {
     vocabulary.keeper_ = std::move(keeper);
     return vocabulary;
   }
+  // Branches are left out, but for the order of their tokens, which takes longest to find.
   void save(ImageWriter& out) const {
+    make_branches();
+    std::vector<Node> tops(nodes_, nodes_ + tops_);
+    for (std::int32_t v = 1; v < tops_; ++v)
+      if (Node& top = tops[static_cast<std::size_t>(v)]; v != space_) top.first_child = 0, top.below = top.children = 0;
     out.add(begin_);
     out.add(bytes_);
     out.add(end_tokens_);
     out.add(order_);
-    out.add(nodes_);
-    out.add(kinds_);
-    out.add(kinds_after_space_);
-    out.add(by_length_);
-    out.add(longer_);
+    out.add(tops);
+    out.add(late_->room);
+    out.add(kinds());
+    out.add(kinds_after_space());
+    out.add(sums().by_length);
+    out.add(sums().longer);
   }
 
   std::int64_t size() const { return static_cast<std::int64_t>(begin_.size()) - 1; }
@@ -195,34 +143,169 @@ class Vocabulary {
 
   // The token of most bytes that `text` begins with; -1 where there is none.
   std::int32_t longest_prefix(std::string_view text) const {
-    std::int32_t id = -1;
-    const Node* at = &nodes_[root];
+    std::int32_t id = -1, v = root;
     for (const char c : text) {
-      const Node* child = nodes_.data() + at->first_child;
-      const Node* const end = child + at->children;
-      while (child != end && child->byte != static_cast<std::uint8_t>(c)) ++child;
-      if (child == end) break;
-      at = child;
-      if (at->own_end > at->tokens_begin) id = order_[at->tokens_begin];
+      const Node& here = node(v);
+      const std::int32_t end = here.first_child + here.children;
+      for (v = here.first_child; v != end && byte(v) != static_cast<std::uint8_t>(c);) ++v;
+      if (v == end) break;
+      if (const std::span<const std::int32_t> own = own_tokens(v); !own.empty()) id = own.front();
     }
     return id;
   }
 
-  const Node& node(std::int32_t i) const { return nodes_[static_cast<std::size_t>(i)]; }
-  std::int64_t nodes() const { return static_cast<std::int64_t>(nodes_.size()); }
-  std::int32_t space() const { return space_; }                    // the node of " ", -1 where no token begins with it
-  std::span<const std::int32_t> tokens() const { return order_; }  // ordered by their bytes; those without are left out
-  // What each token is made of (size); and each that begins with a space, without that. All bits for other ids.
-  std::span<const CharacterKinds> kinds() const { return kinds_; }
-  std::span<const CharacterKinds> kinds_after_space() const { return kinds_after_space_; }
+  const Node& node(std::int32_t v) const {
+    if (v < tops_) make_branch(v);
+    return nodes_[v];
+  }
+  // No branch is made for these: of a child of the root or of space() only the byte can be known.
+  std::uint8_t byte(std::int32_t v) const { return nodes_[v].byte; }
+  std::span<const Node> children(std::int32_t v) const {
+    const Node& top = node(v);
+    return {nodes_ + top.first_child, top.children};
+  }
+  std::int32_t space() const { return space_; }  // the node of " ", -1 where no token begins with it
+  // Tokens that end at a node, ordered by id; those and all below, ordered by their bytes.
+  std::span<const std::int32_t> own_tokens(std::int32_t v) const {
+    return order_.subspan(nodes_[v].tokens_begin, nodes_[v].own_end - nodes_[v].tokens_begin);
+  }
+  std::span<const std::int32_t> tokens_below(std::int32_t v) const {
+    if (v == root || v == space_) make_branches();
+    const Node& top = node(v);
+    return order_.subspan(top.tokens_begin, top.tokens_end - top.tokens_begin);
+  }
+
+  // For each of the 32 kinds a bit for each token (mask_words): set where it has characters of that kind, or is no
+  // token of a text. And the same of what is behind the space that a token begins with; set for all that do not.
+  std::span<const std::uint64_t> kinds() const { return sums().kinds; }
+  std::span<const std::uint64_t> kinds_after_space() const { return sums().kinds_after_space; }
   // The tokens of more than n characters, a cut-off one counted.
   std::span<const std::int32_t> longer_than(std::size_t n) const {
-    return by_length_.first(n < max_token_bytes ? longer_[n] : 0);
+    const Sums& of_all = sums();
+    return of_all.by_length.first(n < max_token_bytes ? of_all.longer[n] : 0);
   }
 
  private:
-  Vocabulary() = default;
+  static constexpr std::size_t kind_count = 32;
+  struct Sums {
+    std::span<const std::uint64_t> kinds, kinds_after_space;
+    std::span<const std::int32_t> by_length;  // tokens, those of most characters first
+    std::span<const std::uint32_t> longer;    // [n]: how many of them have more than n characters
+  };
+  // What is made late; a flag says that it was, and will not change.
+  struct Late {
+    std::mutex making = {};
+    std::unique_ptr<std::atomic<bool>[]> has_branch = {};  // (tops)
+    std::unique_ptr<Node[]> nodes = {};    // tops, then room for what is below each: pages of it that nobody touches
+    std::vector<std::uint32_t> room = {};  // (tops + 1) where that begins
+    std::vector<std::int32_t> order = {};  // tokens, those of each branch ordered with it; empty where they all are
+    std::atomic<bool> has_sums = false;
+    Sums sums = {};
+    std::vector<std::uint64_t> kinds = {}, kinds_after_space = {};
+    std::vector<std::int32_t> by_length = {};
+    std::vector<std::uint32_t> longer = {};
+  };
 
+  Vocabulary() : late_(std::make_unique<Late>()) {}
+
+  // Branches: tokens that begin with the same byte, or with a space and the same byte; " " alone is one too. Their
+  // numbers follow their texts.
+  static constexpr std::size_t branches = 512, lone_space = ' ';
+  static constexpr std::size_t branch_of(std::uint8_t byte) { return byte <= ' ' ? byte : byte + std::size_t{256}; }
+  static constexpr std::size_t branch_behind_space(std::uint8_t byte) { return lone_space + 1 + byte; }
+  static std::size_t branch_of(std::string_view text) {
+    const auto first = static_cast<std::uint8_t>(text[0]);
+    return first == ' ' && text.size() > 1 ? branch_behind_space(static_cast<std::uint8_t>(text[1])) : branch_of(first);
+  }
+  // Bytes that its tokens have in common.
+  static std::size_t depth_of(std::size_t branch) { return branch > lone_space && branch <= lone_space + 256 ? 2 : 1; }
+
+  struct Branch {
+    std::uint32_t tokens = 0, own = 0, begin = 0;  // own: those of no more bytes than the branch has in common
+    std::uint32_t room = 0;                        // bytes of the others behind these
+  };
+  // Tokens into their branches, and the nodes on top of these.
+  void divide() {
+    std::array<Branch, branches + 1> parts{};  // the last one is empty: its begin is where the others end
+    for (std::int32_t id = 0; id < size(); ++id) {
+      const std::string_view text = bytes(id);
+      if (text.empty()) continue;
+      const std::size_t b = branch_of(text), below = text.size() - depth_of(b);
+      ++parts[b].tokens;
+      parts[b].own += below == 0;
+      parts[b].room += static_cast<std::uint32_t>(below);
+    }
+    for (std::size_t b = 0; b < branches; ++b) parts[b + 1].begin = parts[b].begin + parts[b].tokens;
+    make_tops(parts);
+
+    late_->order.resize(parts[branches].begin);
+    std::array<std::uint32_t, branches> own{}, others{};  // where the next one goes
+    for (std::size_t b = 0; b < branches; ++b) own[b] = parts[b].begin, others[b] = parts[b].begin + parts[b].own;
+    for (std::int32_t id = 0; id < size(); ++id) {
+      const std::string_view text = bytes(id);
+      if (text.empty()) continue;
+      const std::size_t b = branch_of(text);
+      late_->order[(text.size() == depth_of(b) ? own : others)[b]++] = id;
+    }
+    order_ = late_->order;
+  }
+  void make_tops(const std::array<Branch, branches + 1>& parts) {
+    std::vector<Node> tops{{0, 0, 0, parts[branches].begin, ~CharacterKinds{0}, 0, 0, detail::Utf8::border}};
+    std::vector<std::uint32_t> room(2);
+    const auto add = [&](std::size_t first, std::size_t last, std::uint8_t byte) {  // these branches
+      const std::uint32_t begin = parts[first].begin, end = parts[last + 1].begin;
+      if (begin == end) return;
+      const detail::Utf8 utf8 = detail::utf8_step(detail::Utf8::border, byte);
+      tops.push_back({0, begin, begin + parts[first].own, end, 0, 0, byte, utf8});
+      room.push_back(room.back() + parts[first].room);
+    };
+    for (unsigned byte = 0; byte < 256; ++byte) {
+      const std::size_t b = branch_of(static_cast<std::uint8_t>(byte));
+      add(b, b == lone_space ? b + 256 : b, static_cast<std::uint8_t>(byte));
+    }
+    const std::size_t first_behind_space = tops.size();
+    for (unsigned byte = 0; byte < 256; ++byte) {
+      const std::size_t b = branch_behind_space(static_cast<std::uint8_t>(byte));
+      add(b, b, static_cast<std::uint8_t>(byte));
+    }
+    const auto give_children = [&](Node& top, std::size_t begin, std::size_t end) {
+      if (begin == end) return;
+      top.first_child = static_cast<std::int32_t>(begin);
+      top.children = static_cast<std::uint16_t>(end - begin);
+    };
+    give_children(tops[root], 1, first_behind_space);
+    for (std::size_t v = 1; v < first_behind_space; ++v)
+      if (tops[v].byte == ' ')
+        tops[v].below = ~CharacterKinds{0}, give_children(tops[v], first_behind_space, tops.size());
+    for (std::uint32_t& begin : room) begin += static_cast<std::uint32_t>(tops.size());
+    late_->room = std::move(room);
+    take(tops);
+  }
+  // The nodes on top of all branches, of which none is made.
+  void take(std::span<const Node> tops) {
+    tops_ = static_cast<std::int32_t>(tops.size());
+    late_->nodes = std::make_unique_for_overwrite<Node[]>(late_->room.back());
+    nodes_ = late_->nodes.get();
+    std::copy(tops.begin(), tops.end(), nodes_);
+    late_->has_branch = std::make_unique<std::atomic<bool>[]>(tops.size());
+    late_->has_branch[root] = true;
+    for (std::int32_t v = 1; v <= nodes_[root].children; ++v)
+      if (byte(v) == ' ') space_ = v, late_->has_branch[static_cast<std::size_t>(v)] = true;
+  }
+
+  void make_branches() const {
+    for (std::int32_t v = 0; v < tops_; ++v) make_branch(v);
+  }
+  void make_branch(std::int32_t v) const {
+    std::atomic<bool>& has_branch = late_->has_branch[static_cast<std::size_t>(v)];
+    if (has_branch.load(std::memory_order_acquire)) return;
+    const std::lock_guard lock(late_->making);
+    if (has_branch.load(std::memory_order_relaxed)) return;
+    fill_branch(v);
+    has_branch.store(true, std::memory_order_release);
+  }
+
+  // What is behind the bytes that a branch has in common.
   struct Key {
     std::uint64_t prefix;  // eight bytes, the first on top, zero behind the end
     std::uint64_t rest;    // id (24 bits, the top), size (11), where it stands in the texts (29)
@@ -232,27 +315,30 @@ class Vocabulary {
     std::size_t at() const { return rest & ((std::uint64_t{1} << 29) - 1); }
   };
   std::string_view text_of(const Key& key) const { return {bytes_.data() + key.at(), key.size()}; }
-  Key key_of(std::int32_t id) const {
-    const std::string_view t = bytes(id);
+  Key key_of(std::int32_t id, std::size_t depth) const {
+    const std::string_view token = bytes(id), t = token.substr(std::min(depth, token.size()));
     std::uint64_t prefix = 0;
     for (std::size_t i = 0; i < 8; ++i)  // there are eight more behind the last token
       prefix = prefix << 8 | static_cast<unsigned char>(t.data()[i]);
-    if (t.size() < 8) prefix &= ~(~std::uint64_t{0} >> (8 * t.size()));
-    const auto i = static_cast<std::size_t>(id);
-    return {prefix, std::uint64_t{i} << 40 | std::uint64_t{t.size()} << 29 | begin_[i]};
+    if (t.size() < 8) prefix &= t.empty() ? 0 : ~(~std::uint64_t{0} >> (8 * t.size()));
+    return {prefix, static_cast<std::uint64_t>(id) << 40 | std::uint64_t{t.size()} << 29 |
+                        static_cast<std::uint64_t>(t.data() - bytes_.data())};
   }
-  // All tokens with bytes, ordered by them, equal ones by id: a radix sort by the prefixes, which foresees nothing,
-  // then those of the same prefix by comparisons.
-  std::vector<Key> sorted_keys() const {
-    std::vector<Key> keys, sorted;
-    keys.reserve(static_cast<std::size_t>(size()));
+  // By their bytes, equal ones by id: a radix sort by the prefixes, which foresees nothing, then those of the same
+  // prefix by comparisons. Few keys by comparisons alone.
+  void sort(std::vector<Key>& keys) const {
+    const auto by_text = [this](const Key& a, const Key& b) {
+      if (a.prefix != b.prefix) return a.prefix < b.prefix;
+      if (a.size() <= 8 && b.size() <= 8) return a.size() != b.size() ? a.size() < b.size() : a.id() < b.id();
+      const int order = text_of(a).compare(text_of(b));
+      return order != 0 ? order < 0 : a.id() < b.id();
+    };
+    constexpr std::size_t few = 512;
+    if (keys.size() < few) return std::sort(keys.begin(), keys.end(), by_text);
+    std::vector<Key> sorted(keys.size());
     std::array<std::array<std::uint32_t, 256>, 8> place{};  // [byte of the prefix, the last first][its value]
-    for (std::int32_t id = 0; id < size(); ++id) {
-      if (bytes(id).empty()) continue;
-      keys.push_back(key_of(id));
-      for (std::size_t i = 0; i < 8; ++i) ++place[i][keys.back().prefix >> 8 * i & 255];
-    }
-    sorted.resize(keys.size());
+    for (const Key& key : keys)
+      for (std::size_t i = 0; i < 8; ++i) ++place[i][key.prefix >> 8 * i & 255];
     for (std::size_t i = 0; i < 8; ++i) {
       std::uint32_t before = 0;
       for (std::uint32_t& count : place[i]) before += std::exchange(count, before);
@@ -261,14 +347,8 @@ class Vocabulary {
     }
     for (auto first = keys.begin(), last = first; first != keys.end(); first = last) {
       while (last != keys.end() && last->prefix == first->prefix) ++last;
-      if (last - first > 1)
-        std::sort(first, last, [this](const Key& a, const Key& b) {
-          if (a.size() <= 8 && b.size() <= 8) return a.size() != b.size() ? a.size() < b.size() : a.id() < b.id();
-          const int order = text_of(a).compare(text_of(b));
-          return order != 0 ? order < 0 : a.id() < b.id();
-        });
+      if (last - first > 1) std::sort(first, last, by_text);
     }
-    return keys;
   }
   std::size_t shared_bytes(const Key& a, const Key& b) const {
     std::size_t n = static_cast<std::size_t>(std::countl_zero(a.prefix ^ b.prefix)) / 8;
@@ -279,120 +359,135 @@ class Vocabulary {
     return n;
   }
 
-  // What the step to `node` adds to a text.
-  static CharacterKinds step_kinds(const Node& node) {
-    if (node.utf8 == detail::Utf8::bad) return detail::ill_formed;
-    return node.byte < 0x80 ? detail::ascii_kinds[node.byte] : detail::beyond_ascii;
-  }
-
-  // A node on the way to the token in hand.
-  struct Open {
-    Node* node = nullptr;
-    CharacterKinds path = 0;  // from the root, or from the space where there is one
-    std::uint16_t characters = 0;
-    bool after_space = false;
-  };
-  // One pass over the ordered tokens. The nodes of a depth lie side by side in the order of their texts, so each depth
-  // is filled from its beginning on.
-  void build_trie(const std::vector<Key>& keys) {
-    std::vector<std::uint16_t> shared(keys.size());              // bytes in common with the token before
-    std::vector<std::uint32_t> next = next_nodes(keys, shared);  // [depth]: the node to be filled
-    std::vector<std::uint16_t> characters(keys.size());
-    made_.order.resize(keys.size());
-    made_.kinds.assign(static_cast<std::size_t>(size()), ~CharacterKinds{0});
-    made_.kinds_after_space = made_.kinds;
-    made_.longer.assign(max_token_bytes + 1, 0);
-    std::vector<Open> open(next.size());
-    open[0].node = &made_.nodes[root];
+  // The nodes below a top, and its tokens ordered. One pass over these; the nodes of a depth lie side by side in the
+  // order of their texts, so each depth is filled from its beginning on.
+  void fill_branch(std::int32_t v) const {
+    Node& top = nodes_[v];
+    std::vector<Key> keys;
+    keys.reserve(top.tokens_end - top.own_end);
+    const std::size_t depth_of_top = v > nodes_[root].children ? 2 : 1;
+    for (std::uint32_t t = top.own_end; t < top.tokens_end; ++t) keys.push_back(key_of(order_[t], depth_of_top));
+    if (!late_->order.empty()) {
+      sort(keys);
+      for (std::size_t i = 0; i < keys.size(); ++i)
+        late_->order[top.own_end + i] = static_cast<std::int32_t>(keys[i].id());
+    }
+    std::vector<std::uint16_t> shared(keys.size());                 // bytes in common with the token before
+    std::vector<std::uint32_t> next = next_nodes(v, keys, shared);  // [depth]: the node to be filled
+    std::vector<Node*> open(next.size(), &top);                     // on the way to the token in hand
     std::size_t depth = 0;
-    for (std::uint32_t t = 0; t < keys.size(); ++t) {
-      for (; depth > shared[t]; --depth) close(*open[depth].node, *open[depth - 1].node, t);
+    if (next.empty()) keys.clear();
+    for (std::size_t i = 0; i < keys.size(); ++i) {
+      const auto t = static_cast<std::uint32_t>(top.own_end + i);
+      for (; depth > shared[i]; --depth) close(*open[depth], *open[depth - 1], t);
       const auto go_down = [&](std::uint64_t byte) {
-        open_child(open[depth + 1], open[depth], static_cast<std::uint8_t>(byte), next[depth + 1]++, t);
+        open[depth + 1] = &open_child(*open[depth], static_cast<std::uint8_t>(byte), next[depth + 1]++, t);
         ++depth;
       };
-      while (depth < keys[t].size() && depth < 8) go_down(keys[t].prefix >> (56 - 8 * depth));
-      if (t + 8 < keys.size()) __builtin_prefetch(text_of(keys[t + 8]).data());
-      if (depth < keys[t].size())  // the longer ones alone are looked up
-        for (const char c : text_of(keys[t]).substr(depth)) go_down(static_cast<std::uint8_t>(c));
-      const Open& here = open[depth];
-      here.node->own_end = t + 1;
-      const std::size_t id = keys[t].id();
-      made_.order[t] = static_cast<std::int32_t>(id);
-      made_.kinds[id] = here.path | (here.after_space ? detail::ascii_kinds[' '] : 0);
-      if (here.after_space) made_.kinds_after_space[id] = here.path;
-      characters[t] = here.characters;
-      ++made_.longer[here.characters];
+      while (depth < keys[i].size() && depth < 8) go_down(keys[i].prefix >> (56 - 8 * depth));
+      if (i + 8 < keys.size()) __builtin_prefetch(text_of(keys[i + 8]).data());
+      if (depth < keys[i].size())  // the longer ones alone are looked up
+        for (const char c : text_of(keys[i]).substr(depth)) go_down(static_cast<std::uint8_t>(c));
+      if (depth > 0) open[depth]->own_end = t + 1;
     }
-    const auto all = static_cast<std::uint32_t>(keys.size());
-    for (; depth > 0; --depth) close(*open[depth].node, *open[depth - 1].node, all);
-    made_.nodes[root].tokens_end = all;
-    order_by_length(characters);
+    for (; depth > 0; --depth) close(*open[depth], *open[depth - 1], top.tokens_end);
+    if (top.utf8 == detail::Utf8::bad) top.below = ~CharacterKinds{0};
   }
-  // The first node of each depth, room for all, and `shared` filled.
-  std::vector<std::uint32_t> next_nodes(const std::vector<Key>& keys, std::vector<std::uint16_t>& shared) {
+  // The first node of each depth, and `shared` filled. Nothing where the tokens, which a file may have named, are not
+  // those that the room was measured for.
+  std::vector<std::uint32_t> next_nodes(std::int32_t v, const std::vector<Key>& keys,
+                                        std::vector<std::uint16_t>& shared) const {
     std::size_t deepest = 0;
     std::vector<std::uint32_t> count(max_token_bytes + 2);  // [depth]: of its nodes, as differences
-    for (std::size_t t = 0; t < keys.size(); ++t) {
-      if (t > 0) shared[t] = static_cast<std::uint16_t>(shared_bytes(keys[t - 1], keys[t]));
-      deepest = std::max(deepest, keys[t].size());
-      ++count[shared[t] + 1u];
-      --count[keys[t].size() + 1];
+    for (std::size_t i = 0; i < keys.size(); ++i) {
+      if (i > 0) shared[i] = static_cast<std::uint16_t>(shared_bytes(keys[i - 1], keys[i]));
+      deepest = std::max(deepest, keys[i].size());
+      ++count[shared[i] + 1u];
+      --count[keys[i].size() + 1];
     }
     count.resize(deepest + 1);
     for (std::size_t depth = 1; depth <= deepest; ++depth) count[depth] += count[depth - 1];
-    std::uint32_t before = 1;  // the root
+    const std::uint32_t* room = late_->room.data() + v;
+    std::uint32_t before = room[0];
     for (std::size_t depth = 1; depth <= deepest; ++depth) before += std::exchange(count[depth], before);
-    made_.nodes.resize(before);
+    if (before > room[1]) count.clear();
     return count;
   }
-  void open_child(Open& child, const Open& parent, std::uint8_t byte, std::uint32_t index, std::uint32_t t) {
-    Node& node = made_.nodes[index];
+  Node& open_child(Node& parent, std::uint8_t byte, std::uint32_t index, std::uint32_t t) const {
+    Node& node = nodes_[index];
     __builtin_prefetch(&node + 16, 1);  // each depth is a stream of its own, more of them than processors follow
-    node.tokens_begin = node.own_end = t;
-    node.byte = byte;
-    node.utf8 = detail::utf8_step(parent.node->utf8, byte);
-    if (parent.node->children++ == 0) parent.node->first_child = static_cast<std::int32_t>(index);
-    const bool is_space = parent.node == &made_.nodes[root] && byte == ' ';
-    child.node = &node;
-    child.after_space = parent.after_space || is_space;
-    child.path = is_space ? 0 : parent.path | step_kinds(node);
-    child.characters = static_cast<std::uint16_t>(parent.characters + ((byte & 0xc0) != 0x80));
+    node = {0, t, t, t, 0, 0, byte, detail::utf8_step(parent.utf8, byte)};
+    if (parent.children++ == 0) parent.first_child = static_cast<std::int32_t>(index);
+    return node;
   }
   static void close(Node& node, Node& parent, std::uint32_t t) {
     const bool bad = node.utf8 == detail::Utf8::bad;
-    parent.below |= step_kinds(node) | (bad ? 0 : node.below);
+    parent.below |= detail::step_kinds(node.utf8, node.byte) | (bad ? 0 : node.below);
     if (bad) node.below = ~CharacterKinds{0};
     node.tokens_end = t;
   }
-  void order_by_length(const std::vector<std::uint16_t>& characters) {
-    std::uint32_t before = 0;  // longest first
-    for (std::size_t n = made_.longer.size(); n-- > 0;) before += std::exchange(made_.longer[n], before);
-    made_.by_length.resize(made_.order.size());
-    std::vector<std::uint32_t> next = made_.longer;
-    for (std::size_t t = 0; t < made_.order.size(); ++t) made_.by_length[next[characters[t]]++] = made_.order[t];
-  }
 
-  struct Tables {
-    VocabularyTexts texts;
-    std::vector<std::int32_t> order;
-    std::vector<Node> nodes;
-    std::vector<CharacterKinds> kinds, kinds_after_space;
-    std::vector<std::int32_t> by_length;
-    std::vector<std::uint32_t> longer;
-  };
-  void show(const Tables& tables) {
-    order_ = tables.order;
-    nodes_ = tables.nodes;
-    kinds_ = tables.kinds;
-    kinds_after_space_ = tables.kinds_after_space;
-    by_length_ = tables.by_length;
-    longer_ = tables.longer;
-    find_space();
+  const Sums& sums() const {
+    if (!late_->has_sums.load(std::memory_order_acquire)) {
+      const std::lock_guard lock(late_->making);
+      if (!late_->has_sums.load(std::memory_order_relaxed)) sum_up();
+      late_->has_sums.store(true, std::memory_order_release);
+    }
+    return late_->sums;
   }
-  void find_space() {
-    for (std::int32_t v = nodes_[root].first_child; v < nodes_[root].first_child + nodes_[root].children; ++v)
-      if (node(v).byte == ' ') space_ = v;
+  void sum_up() const {
+    const std::size_t words = mask_words(), tokens = static_cast<std::size_t>(size());
+    Late& to = *late_;
+    to.kinds.resize(kind_count * words);
+    to.kinds_after_space.resize(kind_count * words);
+    to.longer.assign(max_token_bytes + 1, 0);
+    std::vector<std::uint16_t> characters(tokens);
+    for (std::size_t w = 0; w < words; ++w) {
+      std::array<std::uint64_t, kind_count> with_kind{}, after_space{};
+      std::uint64_t blank = ~std::uint64_t{0}, no_space = blank;
+      for (std::size_t i = 64 * w; i < std::min(64 * w + 64, tokens); ++i) {
+        const std::string_view text = bytes(static_cast<std::int32_t>(i));
+        if (text.empty()) continue;
+        const std::uint64_t bit = std::uint64_t{1} << i % 64;
+        const auto set = [bit](auto& sets, CharacterKinds kinds) {
+          for (; kinds != 0; kinds &= kinds - 1) sets[static_cast<std::size_t>(std::countr_zero(kinds))] |= bit;
+        };
+        const bool has_space = text[0] == ' ';
+        const auto [kinds, length] = summed(text.substr(has_space));
+        characters[i] = static_cast<std::uint16_t>(length + has_space);
+        ++to.longer[characters[i]];
+        blank &= ~bit;
+        set(with_kind, kinds | (has_space ? detail::ascii_kinds[' '] : 0));
+        if (!has_space) continue;
+        no_space &= ~bit;
+        set(after_space, kinds);
+      }
+      for (std::size_t k = 0; k < kind_count; ++k) {
+        to.kinds[k * words + w] = with_kind[k] | blank;
+        to.kinds_after_space[k * words + w] = after_space[k] | no_space;
+      }
+    }
+    std::uint32_t before = 0;  // longest first
+    for (std::size_t n = to.longer.size(); n-- > 0;) before += std::exchange(to.longer[n], before);
+    to.by_length.resize(before);
+    std::vector<std::uint32_t> next = to.longer;
+    for (std::size_t i = 0; i < tokens; ++i)
+      if (characters[i] > 0 || !bytes(static_cast<std::int32_t>(i)).empty())
+        to.by_length[next[characters[i]]++] = static_cast<std::int32_t>(i);
+    to.sums = {to.kinds, to.kinds_after_space, to.by_length, to.longer};
+  }
+  // What a text is made of, and its characters.
+  static std::pair<CharacterKinds, std::size_t> summed(std::string_view text) {
+    CharacterKinds kinds = 0;
+    std::size_t characters = 0;
+    detail::Utf8 utf8 = detail::Utf8::border;
+    for (const char c : text) {
+      const auto byte = static_cast<std::uint8_t>(c);
+      utf8 = detail::utf8_step(utf8, byte);
+      kinds |= detail::step_kinds(utf8, byte);
+      characters += (byte & 0xc0) != 0x80;
+    }
+    return {kinds, characters};
   }
 
   // False where something cannot be: then nothing was looked up by it.
@@ -401,23 +496,25 @@ class Vocabulary {
     bytes_ = image.list<char>();
     end_tokens_ = image.list<std::int32_t>();
     order_ = image.list<std::int32_t>();
-    nodes_ = image.list<Node>();
-    kinds_ = image.list<CharacterKinds>();
-    kinds_after_space_ = image.list<CharacterKinds>();
-    by_length_ = image.list<std::int32_t>();
-    longer_ = image.list<std::uint32_t>();
-    if (!image.is_whole() || !are_texts()) return false;
-    const auto n = static_cast<std::size_t>(size());
-    if (kinds_.size() != n || kinds_after_space_.size() != n || by_length_.size() != order_.size() ||
-        longer_.size() != max_token_bytes + 1 || !is_trie())
-      return false;
+    const auto tops = image.list<Node>();
+    late_->room = image.copy<std::uint32_t>();
+    Sums& sums = late_->sums;
+    sums.kinds = image.list<std::uint64_t>();
+    sums.kinds_after_space = image.list<std::uint64_t>();
+    sums.by_length = image.list<std::int32_t>();
+    sums.longer = image.list<std::uint32_t>();
+    late_->has_sums = true;
+    if (!image.is_whole() || !are_texts() || !are_tops(tops)) return false;
     const auto is_token = [end = size()](std::int32_t id) { return id >= 0 && id < end; };
     if (!std::all_of(end_tokens_.begin(), end_tokens_.end(), is_token) ||
         !std::all_of(order_.begin(), order_.end(), is_token) ||
-        !std::all_of(by_length_.begin(), by_length_.end(), is_token) ||
-        !std::all_of(longer_.begin(), longer_.end(), [&](std::uint32_t count) { return count <= order_.size(); }))
+        !std::all_of(sums.by_length.begin(), sums.by_length.end(), is_token) ||
+        sums.kinds.size() != kind_count * mask_words() || sums.kinds_after_space.size() != sums.kinds.size() ||
+        sums.longer.size() != max_token_bytes + 1 ||
+        !std::all_of(sums.longer.begin(), sums.longer.end(),
+                     [&](std::uint32_t count) { return count <= sums.by_length.size(); }))
       return false;
-    find_space();
+    take(tops);
     return true;
   }
   bool are_texts() const {
@@ -429,33 +526,34 @@ class Vocabulary {
       wrong |= begin_[i] - begin_[i - 1] > max_token_bytes;  // where it goes down too
     return !wrong;
   }
-  // The children of each node lie behind those of the node before, so that every node is reached once, and none is
-  // deeper than a token is long; ranges of tokens are within order_.
-  bool is_trie() const {
-    std::size_t next = 1, depth_end = 1, depth = 0;
-    for (std::size_t v = 0; v < nodes_.size(); ++v) {
-      const Node& node = nodes_[v];
-      if (v == depth_end) depth_end = next, ++depth;
-      if (std::cmp_not_equal(node.first_child, node.children > 0 ? next : 0)) return false;
-      next += node.children;
-      if (next > nodes_.size() || depth > max_token_bytes || node.tokens_begin > node.own_end ||
-          node.own_end > node.tokens_end || node.tokens_end > order_.size() || node.utf8 > detail::Utf8::bad)
+  // The root and its children, then those of the space; each with its tokens and its room, which may be too little.
+  bool are_tops(std::span<const Node> tops) const {
+    const std::vector<std::uint32_t>& room = late_->room;
+    if (tops.empty() || room.size() != tops.size() + 1 || room[0] != tops.size() ||
+        !std::is_sorted(room.begin(), room.end()) || room.back() - tops.size() > bytes_.size())
+      return false;
+    std::size_t next = 1;
+    for (std::size_t v = 0; v < tops.size(); ++v) {
+      const Node& top = tops[v];
+      const bool has_children = v == root || (v <= tops[root].children && top.byte == ' ');
+      if (!has_children && top.children > 0) return false;
+      if (std::cmp_not_equal(top.first_child, top.children > 0 ? next : 0)) return false;
+      next += top.children;
+      if (next > tops.size() || top.tokens_begin > top.own_end || top.own_end > top.tokens_end ||
+          top.tokens_end > order_.size() || top.utf8 > detail::Utf8::bad)
         return false;
     }
-    return !nodes_.empty() && next == nodes_.size();
+    return next == tops.size();
   }
 
-  Tables made_;                           // empty where they lie elsewhere
+  VocabularyTexts texts_;                 // empty where they lie elsewhere
   std::shared_ptr<const void> keeper_;    // of what lies elsewhere
   std::span<const std::uint32_t> begin_;  // (size + 1)
   std::span<const char> bytes_;           // as those of VocabularyTexts
-  std::span<const std::int32_t> end_tokens_;
-  std::span<const std::int32_t> order_;
-  std::span<const Node> nodes_;
-  std::span<const CharacterKinds> kinds_, kinds_after_space_;
-  std::span<const std::int32_t> by_length_;  // tokens, those of most characters first
-  std::span<const std::uint32_t> longer_;    // [n]: how many of them have more than n characters
-  std::int32_t space_ = -1;
+  std::span<const std::int32_t> end_tokens_, order_;
+  std::unique_ptr<Late> late_;
+  Node* nodes_ = nullptr;  // of late_
+  std::int32_t tops_ = 0, space_ = -1;
 };
 
 }  // namespace v0

@@ -29,7 +29,7 @@ CachedVocabulary cached_vocabulary(std::string_view tokens, std::int64_t size, s
                                    const std::string& directory, MakeTexts&& make_texts) {
   if (directory.empty() || tokens.empty()) return {Vocabulary(make_texts()), {}};
   const std::string key =
-      content_key(joined({"vocabulary 2 of ", size}), {std::as_bytes(std::span(tokens)), std::as_bytes(end_tokens)});
+      content_key(joined({"vocabulary 3 of ", size}), {std::as_bytes(std::span(tokens)), std::as_bytes(end_tokens)});
   return made_once<CachedVocabulary>(
       vocabulary_tables, directory, key, "tables of the vocabulary: made",
       [](const ImageReader& image, MappedFile&& file) {

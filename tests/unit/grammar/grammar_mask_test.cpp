@@ -221,7 +221,7 @@ TEST_CASE("every instruction set gives the same masks", "[grammar]") {
     for (const std::string text : {"", "i", "f", "z"}) {
       REQUIRE(a.accept_text(text));
       REQUIRE(b.accept_text(text));
-      const auto x = a.mask(), y = b.mask();
+      const auto x = a.mask(), y = b.mask();  // of two memos
       CHECK(std::equal(x.begin(), x.end(), y.begin(), y.end()));
       for (std::size_t i = 0; i < logits.size(); ++i) logits[i] = static_cast<float>(i);
       apply_mask(logits.data(), logits.size(), x.data(), isa);

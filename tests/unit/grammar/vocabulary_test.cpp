@@ -2,8 +2,13 @@
 #include "expert/grammar/vocabulary.hpp"
 
 #include <algorithm>
+#include <array>
+#include <bit>
 #include <random>
+#include <set>
+#include <span>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "catch.hpp"
@@ -52,11 +57,16 @@ CharacterKinds kinds_of(std::string_view text) {
   return reading.kinds;
 }
 
+// Token `id` in set `k` of as many words as a mask has.
+bool is_in(std::span<const std::uint64_t> sets, std::size_t k, const Vocabulary& vocabulary, std::int32_t id) {
+  return sets[k * vocabulary.mask_words() + static_cast<std::size_t>(id) / 64] >> (id % 64) & 1;
+}
+
 // All nodes below node `v`, which stands for `text`.
 void check(const Vocabulary& vocabulary, std::int32_t v, const std::string& text, std::int64_t& seen) {
   ++seen;
   const Vocabulary::Node& node = vocabulary.node(v);
-  const auto tokens = vocabulary.tokens();
+  const auto tokens = vocabulary.tokens_below(Vocabulary::root);
   Reading here;
   here.read(text);
   REQUIRE(node.utf8 == here.utf8);
@@ -73,7 +83,11 @@ void check(const Vocabulary& vocabulary, std::int32_t v, const std::string& text
     below |= rest.kinds;
   }
   REQUIRE(ranges);
-  REQUIRE(node.below == (here.utf8 == detail::Utf8::bad ? ~CharacterKinds{0} : below));
+  const bool is_not_known = v == Vocabulary::root || v == vocabulary.space();
+  REQUIRE(node.below == (here.utf8 == detail::Utf8::bad || is_not_known ? ~CharacterKinds{0} : below));
+  const auto own = vocabulary.own_tokens(v), all = vocabulary.tokens_below(v);
+  REQUIRE((own.data() == tokens.data() + node.tokens_begin && own.size() == node.own_end - node.tokens_begin));
+  REQUIRE((all.data() == own.data() && all.size() == node.tokens_end - node.tokens_begin));
   for (std::int32_t w = node.first_child; w < node.first_child + node.children; ++w)
     check(vocabulary, w, text + static_cast<char>(vocabulary.node(w).byte), seen);
 }
@@ -96,17 +110,28 @@ TEST_CASE("the trie of a vocabulary says of every token what its bytes say", "[g
       const std::string& text = texts[static_cast<std::size_t>(id)];
       if (text.empty()) continue;
       sorted.push_back(id);
-      REQUIRE(vocabulary.kinds()[static_cast<std::size_t>(id)] == kinds_of(text));
-      REQUIRE(vocabulary.kinds_after_space()[static_cast<std::size_t>(id)] ==
-              (text[0] == ' ' ? kinds_of(text.substr(1)) : ~CharacterKinds{0}));
+    }
+    for (std::int32_t id = 0; id <= end; ++id) {
+      const std::string& text = texts[static_cast<std::size_t>(id)];
+      const CharacterKinds kinds = text.empty() ? ~CharacterKinds{0} : kinds_of(text);
+      const CharacterKinds behind = text.starts_with(' ') ? kinds_of(text.substr(1)) : ~CharacterKinds{0};
+      for (std::size_t k = 0; k < 32; ++k) {
+        REQUIRE(is_in(vocabulary.kinds(), k, vocabulary, id) == (kinds >> k & 1));
+        REQUIRE(is_in(vocabulary.kinds_after_space(), k, vocabulary, id) == (behind >> k & 1));
+      }
     }
     std::stable_sort(sorted.begin(), sorted.end(), [&](std::int32_t a, std::int32_t b) {
       return texts[static_cast<std::size_t>(a)] < texts[static_cast<std::size_t>(b)];
     });
-    REQUIRE(std::equal(sorted.begin(), sorted.end(), vocabulary.tokens().begin(), vocabulary.tokens().end()));
+    const auto all = vocabulary.tokens_below(Vocabulary::root);
+    REQUIRE(std::equal(sorted.begin(), sorted.end(), all.begin(), all.end()));
+    std::set<std::string> beginnings;
+    for (const std::int32_t id : sorted)
+      for (std::size_t n = 0; n <= texts[static_cast<std::size_t>(id)].size(); ++n)
+        beginnings.insert(texts[static_cast<std::size_t>(id)].substr(0, n));
     std::int64_t seen = 0;
     check(vocabulary, Vocabulary::root, "", seen);
-    REQUIRE(seen == vocabulary.nodes());
+    REQUIRE(seen == std::ssize(beginnings));
     for (std::size_t n = 0; n < 42; ++n) {
       std::vector<std::int32_t> longer(vocabulary.longer_than(n).begin(), vocabulary.longer_than(n).end()), expected;
       for (const std::int32_t id : sorted)
@@ -116,19 +141,6 @@ TEST_CASE("the trie of a vocabulary says of every token what its bytes say", "[g
       REQUIRE(longer == expected);
     }
   }
-}
-
-TEST_CASE("a vocabulary is checked", "[grammar]") {
-  const auto make = [](std::int64_t size, std::int32_t end, std::size_t bytes) {
-    return Vocabulary(size, {&end, 1}, [&](std::int32_t) { return std::string(bytes, 'a'); });
-  };
-  CHECK(error_of([&] { make(0, 0, 1); }).error_code() == vocabulary_invalid);
-  CHECK(error_of([&] { make(3, 3, 1); }).error_code() == vocabulary_invalid);
-  CHECK(error_of([&] { make(3, -1, 1); }).error_code() == vocabulary_invalid);
-  CHECK(error_of([&] { make(3, 0, Vocabulary::max_token_bytes + 1); }).error_code() == vocabulary_invalid);
-  CHECK(make(3, 0, Vocabulary::max_token_bytes).tokens().size() == 2);
-  constexpr std::int64_t most = Vocabulary::max_bytes / Vocabulary::max_token_bytes;
-  CHECK(error_of([&] { make(most + 2, 0, Vocabulary::max_token_bytes); }).error_code() == vocabulary_invalid);
 }
 
 namespace {
@@ -154,8 +166,9 @@ std::int64_t walk(const Vocabulary& vocabulary, std::int32_t v, std::size_t dept
   REQUIRE(depth <= Vocabulary::max_token_bytes);
   const Vocabulary::Node& node = vocabulary.node(v);
   std::int64_t sum = static_cast<std::int64_t>(node.utf8);
-  for (std::uint32_t t = node.tokens_begin; t < node.tokens_end; ++t)
-    sum += static_cast<std::int64_t>(vocabulary.bytes(vocabulary.tokens()[t]).size());
+  for (const std::int32_t id : vocabulary.tokens_below(v))
+    sum += static_cast<std::int64_t>(vocabulary.bytes(id).size());
+  sum += std::ssize(vocabulary.own_tokens(v));
   for (std::int32_t w = node.first_child; w < node.first_child + node.children; ++w)
     sum += walk(vocabulary, w, depth + 1);
   return sum;
@@ -164,12 +177,41 @@ std::int64_t look_everything_up(const Vocabulary& vocabulary) {
   std::int64_t sum = walk(vocabulary, Vocabulary::root, 0) + vocabulary.longest_prefix("ab\xc3\xa9 Zab");
   if (vocabulary.space() >= 0) sum += vocabulary.node(vocabulary.space()).byte;
   for (std::size_t n = 0; n < Vocabulary::max_token_bytes + 2; ++n)
-    for (const std::int32_t id : vocabulary.longer_than(n)) sum += vocabulary.kinds()[static_cast<std::size_t>(id)] & 1;
-  for (const CharacterKinds kinds : vocabulary.kinds_after_space()) sum += kinds & 1;
+    for (const std::int32_t id : vocabulary.longer_than(n)) sum += std::ssize(vocabulary.bytes(id));
+  for (const std::uint64_t word : vocabulary.kinds()) sum += std::popcount(word);
+  for (const std::uint64_t word : vocabulary.kinds_after_space()) sum += std::popcount(word);
   return sum;
 }
 
 }  // namespace
+
+// Each branch is made by whoever needs it first.
+TEST_CASE("a vocabulary that threads look into at once is that of one", "[grammar]") {
+  std::mt19937 random(2);
+  const std::vector<std::string> tokens = random_tokens(random);
+  const std::int64_t expected = look_everything_up(Vocabulary(texts_of(tokens)));
+  for (int round = 0; round < 20; ++round) {
+    const Vocabulary vocabulary(texts_of(tokens));
+    std::array<std::int64_t, 4> sums{};
+    std::vector<std::jthread> threads;
+    for (std::int64_t& sum : sums) threads.emplace_back([&] { sum = look_everything_up(vocabulary); });
+    threads.clear();
+    for (const std::int64_t sum : sums) CHECK(sum == expected);
+  }
+}
+
+TEST_CASE("a vocabulary is checked", "[grammar]") {
+  const auto make = [](std::int64_t size, std::int32_t end, std::size_t bytes) {
+    return Vocabulary(size, {&end, 1}, [&](std::int32_t) { return std::string(bytes, 'a'); });
+  };
+  CHECK(error_of([&] { make(0, 0, 1); }).error_code() == vocabulary_invalid);
+  CHECK(error_of([&] { make(3, 3, 1); }).error_code() == vocabulary_invalid);
+  CHECK(error_of([&] { make(3, -1, 1); }).error_code() == vocabulary_invalid);
+  CHECK(error_of([&] { make(3, 0, Vocabulary::max_token_bytes + 1); }).error_code() == vocabulary_invalid);
+  CHECK(make(3, 0, Vocabulary::max_token_bytes).tokens_below(Vocabulary::root).size() == 2);
+  constexpr std::int64_t most = Vocabulary::max_bytes / Vocabulary::max_token_bytes;
+  CHECK(error_of([&] { make(most + 2, 0, Vocabulary::max_token_bytes); }).error_code() == vocabulary_invalid);
+}
 
 TEST_CASE("tables from the cache are those that are made", "[grammar][cache]") {
   const TempDir temp;
