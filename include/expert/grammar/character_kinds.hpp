@@ -37,7 +37,7 @@ inline constexpr std::array<CharacterKinds, 128> ascii_kinds = [] {
 // How far a character of UTF-8 has come.
 enum class Utf8 : std::uint8_t { border, one_more, two_more, three_more, after_e0, after_ed, after_f0, after_f4, bad };
 
-constexpr Utf8 utf8_step(Utf8 state, std::uint8_t byte) {
+constexpr Utf8 utf8_behind(Utf8 state, std::uint8_t byte) {
   const auto within = [byte](std::uint8_t low, std::uint8_t high, Utf8 next) {
     return byte >= low && byte <= high ? next : Utf8::bad;
   };
@@ -67,6 +67,15 @@ constexpr Utf8 utf8_step(Utf8 state, std::uint8_t byte) {
   }
   return Utf8::bad;
 }
+inline constexpr std::size_t utf8_states = static_cast<std::size_t>(Utf8::bad) + 1;
+inline constexpr auto utf8_table = [] {
+  std::array<std::array<Utf8, 256>, utf8_states> table{};
+  for (std::size_t state = 0; state < table.size(); ++state)
+    for (unsigned byte = 0; byte < 256; ++byte)
+      table[state][byte] = utf8_behind(static_cast<Utf8>(state), static_cast<std::uint8_t>(byte));
+  return table;
+}();
+constexpr Utf8 utf8_step(Utf8 state, std::uint8_t byte) { return utf8_table[static_cast<std::size_t>(state)][byte]; }
 
 // What a byte adds to a text: `utf8` is the state behind it.
 constexpr CharacterKinds step_kinds(Utf8 utf8, std::uint8_t byte) {

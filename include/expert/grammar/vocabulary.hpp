@@ -6,6 +6,7 @@
 #include <atomic>
 #include <bit>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -110,18 +111,12 @@ class Vocabulary {
     vocabulary.keeper_ = std::move(keeper);
     return vocabulary;
   }
-  // Branches are left out, but for the order of their tokens, which takes longest to find.
   void save(ImageWriter& out) const {
-    make_branches();
-    std::vector<Node> tops(nodes_, nodes_ + tops_);
-    for (std::int32_t v = 1; v < tops_; ++v)
-      if (Node& top = tops[static_cast<std::size_t>(v)]; v != space_) top.first_child = 0, top.below = top.children = 0;
     out.add(begin_);
     out.add(bytes_);
     out.add(end_tokens_);
+    out.add(close_ranks());
     out.add(order_);
-    out.add(tops);
-    out.add(late_->room);
     out.add(kinds());
     out.add(kinds_after_space());
     out.add(sums().by_length);
@@ -196,9 +191,10 @@ class Vocabulary {
   struct Late {
     std::mutex making = {};
     std::unique_ptr<std::atomic<bool>[]> has_branch = {};  // (tops)
-    std::unique_ptr<Node[]> nodes = {};    // tops, then room for what is below each: pages of it that nobody touches
+    std::unique_ptr<Node[]> nodes = {};    // the tops, then room for what is below each: most of it stays untouched
     std::vector<std::uint32_t> room = {};  // (tops + 1) where that begins
-    std::vector<std::int32_t> order = {};  // tokens, those of each branch ordered with it; empty where they all are
+    std::vector<std::uint32_t> used = {};  // (tops) nodes of it
+    std::vector<std::int32_t> order = {};  // tokens, those of each branch ordered with it
     std::atomic<bool> has_sums = false;
     Sums sums = {};
     std::vector<std::uint64_t> kinds = {}, kinds_after_space = {};
@@ -211,86 +207,96 @@ class Vocabulary {
   // Branches: tokens that begin with the same byte, or with a space and the same byte; " " alone is one too. Their
   // numbers follow their texts.
   static constexpr std::size_t branches = 512, lone_space = ' ';
-  static constexpr std::size_t branch_of(std::uint8_t byte) { return byte <= ' ' ? byte : byte + std::size_t{256}; }
+  static constexpr std::size_t branch_of(std::uint8_t byte) { return byte + (byte > ' ' ? std::size_t{256} : 0); }
   static constexpr std::size_t branch_behind_space(std::uint8_t byte) { return lone_space + 1 + byte; }
-  static std::size_t branch_of(std::string_view text) {
-    const auto first = static_cast<std::uint8_t>(text[0]);
-    return first == ' ' && text.size() > 1 ? branch_behind_space(static_cast<std::uint8_t>(text[1])) : branch_of(first);
-  }
   // Bytes that its tokens have in common.
-  static std::size_t depth_of(std::size_t branch) { return branch > lone_space && branch <= lone_space + 256 ? 2 : 1; }
+  static std::size_t depth_of(std::size_t branch) { return 1 + ((branch > lone_space) & (branch <= lone_space + 256)); }
+  // The tokens of a branch that have no more bytes, then the others: part 2 * branch, and the next one. No jumps, which
+  // nothing would foresee.
+  static std::size_t part_of(std::string_view text) {
+    const auto first = static_cast<std::uint8_t>(text[0]), second = static_cast<std::uint8_t>(text.data()[1]);
+    const std::size_t is_behind_space = (first == ' ') & (text.size() > 1);
+    const std::size_t b = branch_of(first) + is_behind_space * (1 + std::size_t{second});
+    return 2 * b + (text.size() > depth_of(b));
+  }
 
-  struct Branch {
-    std::uint32_t tokens = 0, own = 0, begin = 0;  // own: those of no more bytes than the branch has in common
-    std::uint32_t room = 0;                        // bytes of the others behind these
-  };
   // Tokens into their branches, and the nodes on top of these.
   void divide() {
-    std::array<Branch, branches + 1> parts{};  // the last one is empty: its begin is where the others end
+    std::array<std::uint32_t, 2 * branches + 1> begin{};  // of each part, once all are counted
+    std::array<std::uint32_t, branches> room{};           // at least as many as there are nodes below its top
     for (std::int32_t id = 0; id < size(); ++id) {
       const std::string_view text = bytes(id);
       if (text.empty()) continue;
-      const std::size_t b = branch_of(text), below = text.size() - depth_of(b);
-      ++parts[b].tokens;
-      parts[b].own += below == 0;
-      parts[b].room += static_cast<std::uint32_t>(below);
+      const std::size_t part = part_of(text);
+      ++begin[part];
+      room[part / 2] += static_cast<std::uint32_t>(text.size() - depth_of(part / 2));
     }
-    for (std::size_t b = 0; b < branches; ++b) parts[b + 1].begin = parts[b].begin + parts[b].tokens;
-    make_tops(parts);
+    std::uint32_t tokens = 0;
+    for (std::uint32_t& part : begin) tokens += std::exchange(part, tokens);
+    make_tops(begin, room);
 
-    late_->order.resize(parts[branches].begin);
-    std::array<std::uint32_t, branches> own{}, others{};  // where the next one goes
-    for (std::size_t b = 0; b < branches; ++b) own[b] = parts[b].begin, others[b] = parts[b].begin + parts[b].own;
-    for (std::int32_t id = 0; id < size(); ++id) {
-      const std::string_view text = bytes(id);
-      if (text.empty()) continue;
-      const std::size_t b = branch_of(text);
-      late_->order[(text.size() == depth_of(b) ? own : others)[b]++] = id;
-    }
+    late_->order.resize(tokens);
+    for (std::int32_t id = 0; id < size(); ++id)
+      if (const std::string_view text = bytes(id); !text.empty()) late_->order[begin[part_of(text)]++] = id;
     order_ = late_->order;
   }
-  void make_tops(const std::array<Branch, branches + 1>& parts) {
-    std::vector<Node> tops{{0, 0, 0, parts[branches].begin, ~CharacterKinds{0}, 0, 0, detail::Utf8::border}};
-    std::vector<std::uint32_t> room(2);
+  void make_tops(std::span<const std::uint32_t> begin, std::span<const std::uint32_t> room) {
+    std::vector<Node> tops{{0, 0, 0, begin.back(), ~CharacterKinds{0}, 0, 0, detail::Utf8::border}};
+    late_->room.assign(2, 0);
     const auto add = [&](std::size_t first, std::size_t last, std::uint8_t byte) {  // these branches
-      const std::uint32_t begin = parts[first].begin, end = parts[last + 1].begin;
-      if (begin == end) return;
+      const std::uint32_t end = begin[2 * last + 2];
+      if (begin[2 * first] == end) return;
       const detail::Utf8 utf8 = detail::utf8_step(detail::Utf8::border, byte);
-      tops.push_back({0, begin, begin + parts[first].own, end, 0, 0, byte, utf8});
-      room.push_back(room.back() + parts[first].room);
+      tops.push_back({0, begin[2 * first], begin[2 * first + 1], end, 0, 0, byte, utf8});
+      late_->room.push_back(late_->room.back() + room[first]);
     };
     for (unsigned byte = 0; byte < 256; ++byte) {
       const std::size_t b = branch_of(static_cast<std::uint8_t>(byte));
       add(b, b == lone_space ? b + 256 : b, static_cast<std::uint8_t>(byte));
     }
-    const std::size_t first_behind_space = tops.size();
+    const std::size_t behind_space = tops.size();
     for (unsigned byte = 0; byte < 256; ++byte) {
       const std::size_t b = branch_behind_space(static_cast<std::uint8_t>(byte));
       add(b, b, static_cast<std::uint8_t>(byte));
     }
-    const auto give_children = [&](Node& top, std::size_t begin, std::size_t end) {
-      if (begin == end) return;
-      top.first_child = static_cast<std::int32_t>(begin);
-      top.children = static_cast<std::uint16_t>(end - begin);
+    const auto give_children = [&](Node& top, std::size_t first, std::size_t end) {
+      top.first_child = static_cast<std::int32_t>(first < end ? first : 0);
+      top.children = static_cast<std::uint16_t>(end - first);
     };
-    give_children(tops[root], 1, first_behind_space);
-    for (std::size_t v = 1; v < first_behind_space; ++v)
-      if (tops[v].byte == ' ')
-        tops[v].below = ~CharacterKinds{0}, give_children(tops[v], first_behind_space, tops.size());
-    for (std::uint32_t& begin : room) begin += static_cast<std::uint32_t>(tops.size());
-    late_->room = std::move(room);
-    take(tops);
-  }
-  // The nodes on top of all branches, of which none is made.
-  void take(std::span<const Node> tops) {
+    give_children(tops[root], 1, behind_space);
+    find_space(tops);
+    if (space_ >= 0) give_children(tops[static_cast<std::size_t>(space_)], behind_space, tops.size());
+    if (space_ >= 0) tops[static_cast<std::size_t>(space_)].below = ~CharacterKinds{0};
+
     tops_ = static_cast<std::int32_t>(tops.size());
+    for (std::uint32_t& place : late_->room) place += static_cast<std::uint32_t>(tops.size());
+    late_->used.resize(tops.size());
     late_->nodes = std::make_unique_for_overwrite<Node[]>(late_->room.back());
+    std::copy(tops.begin(), tops.end(), late_->nodes.get());
     nodes_ = late_->nodes.get();
-    std::copy(tops.begin(), tops.end(), nodes_);
     late_->has_branch = std::make_unique<std::atomic<bool>[]>(tops.size());
-    late_->has_branch[root] = true;
-    for (std::int32_t v = 1; v <= nodes_[root].children; ++v)
-      if (byte(v) == ' ') space_ = v, late_->has_branch[static_cast<std::size_t>(v)] = true;
+    for (std::int32_t v = 0; v < tops_; ++v) late_->has_branch[static_cast<std::size_t>(v)] = v == root || v == space_;
+  }
+  void find_space(std::span<const Node> tops) {
+    for (std::size_t v = 1; v <= tops[root].children; ++v)
+      if (tops[v].byte == ' ') space_ = static_cast<std::int32_t>(v);
+  }
+  // All nodes, without the room between the branches.
+  std::vector<Node> close_ranks() const {
+    if (!loaded_nodes_.empty()) return {loaded_nodes_.begin(), loaded_nodes_.end()};
+    make_branches();
+    std::vector<Node> nodes(nodes_, nodes_ + tops_);
+    for (std::int32_t v = 0; v < tops_; ++v) {
+      if (v == root || v == space_) continue;
+      const std::size_t i = static_cast<std::size_t>(v), begin = late_->room[i], moved = begin - nodes.size();
+      const auto move = [moved](Node& node) {
+        if (node.children > 0) node.first_child -= static_cast<std::int32_t>(moved);
+      };
+      move(nodes[i]);
+      nodes.insert(nodes.end(), nodes_ + begin, nodes_ + begin + late_->used[i]);
+      std::for_each(nodes.end() - late_->used[i], nodes.end(), move);
+    }
+    return nodes;
   }
 
   void make_branches() const {
@@ -316,11 +322,11 @@ class Vocabulary {
   };
   std::string_view text_of(const Key& key) const { return {bytes_.data() + key.at(), key.size()}; }
   Key key_of(std::int32_t id, std::size_t depth) const {
-    const std::string_view token = bytes(id), t = token.substr(std::min(depth, token.size()));
+    const std::string_view t = bytes(id).substr(depth);
     std::uint64_t prefix = 0;
-    for (std::size_t i = 0; i < 8; ++i)  // there are eight more behind the last token
-      prefix = prefix << 8 | static_cast<unsigned char>(t.data()[i]);
-    if (t.size() < 8) prefix &= t.empty() ? 0 : ~(~std::uint64_t{0} >> (8 * t.size()));
+    std::memcpy(&prefix, t.data(), sizeof prefix);  // there are eight more bytes behind the last token
+    if constexpr (std::endian::native == std::endian::little) prefix = __builtin_bswap64(prefix);
+    if (t.size() < 8) prefix &= ~(~std::uint64_t{0} >> (8 * t.size()));
     return {prefix, static_cast<std::uint64_t>(id) << 40 | std::uint64_t{t.size()} << 29 |
                         static_cast<std::uint64_t>(t.data() - bytes_.data())};
   }
@@ -362,21 +368,18 @@ class Vocabulary {
   // The nodes below a top, and its tokens ordered. One pass over these; the nodes of a depth lie side by side in the
   // order of their texts, so each depth is filled from its beginning on.
   void fill_branch(std::int32_t v) const {
-    Node& top = nodes_[v];
+    Node& top = late_->nodes[static_cast<std::size_t>(v)];
     std::vector<Key> keys;
     keys.reserve(top.tokens_end - top.own_end);
     const std::size_t depth_of_top = v > nodes_[root].children ? 2 : 1;
     for (std::uint32_t t = top.own_end; t < top.tokens_end; ++t) keys.push_back(key_of(order_[t], depth_of_top));
-    if (!late_->order.empty()) {
-      sort(keys);
-      for (std::size_t i = 0; i < keys.size(); ++i)
-        late_->order[top.own_end + i] = static_cast<std::int32_t>(keys[i].id());
-    }
+    sort(keys);
+    for (std::size_t i = 0; i < keys.size(); ++i)
+      late_->order[top.own_end + i] = static_cast<std::int32_t>(keys[i].id());
     std::vector<std::uint16_t> shared(keys.size());                 // bytes in common with the token before
-    std::vector<std::uint32_t> next = next_nodes(v, keys, shared);  // [depth]: the node to be filled
+    std::vector<std::uint32_t> next = next_nodes(keys, shared, v);  // [depth]: the node to be filled
     std::vector<Node*> open(next.size(), &top);                     // on the way to the token in hand
     std::size_t depth = 0;
-    if (next.empty()) keys.clear();
     for (std::size_t i = 0; i < keys.size(); ++i) {
       const auto t = static_cast<std::uint32_t>(top.own_end + i);
       for (; depth > shared[i]; --depth) close(*open[depth], *open[depth - 1], t);
@@ -388,15 +391,14 @@ class Vocabulary {
       if (i + 8 < keys.size()) __builtin_prefetch(text_of(keys[i + 8]).data());
       if (depth < keys[i].size())  // the longer ones alone are looked up
         for (const char c : text_of(keys[i]).substr(depth)) go_down(static_cast<std::uint8_t>(c));
-      if (depth > 0) open[depth]->own_end = t + 1;
+      open[depth]->own_end = t + 1;
     }
     for (; depth > 0; --depth) close(*open[depth], *open[depth - 1], top.tokens_end);
     if (top.utf8 == detail::Utf8::bad) top.below = ~CharacterKinds{0};
   }
-  // The first node of each depth, and `shared` filled. Nothing where the tokens, which a file may have named, are not
-  // those that the room was measured for.
-  std::vector<std::uint32_t> next_nodes(std::int32_t v, const std::vector<Key>& keys,
-                                        std::vector<std::uint16_t>& shared) const {
+  // The first node of each depth, `shared` filled, and how many nodes they are.
+  std::vector<std::uint32_t> next_nodes(const std::vector<Key>& keys, std::vector<std::uint16_t>& shared,
+                                        std::int32_t v) const {
     std::size_t deepest = 0;
     std::vector<std::uint32_t> count(max_token_bytes + 2);  // [depth]: of its nodes, as differences
     for (std::size_t i = 0; i < keys.size(); ++i) {
@@ -407,14 +409,14 @@ class Vocabulary {
     }
     count.resize(deepest + 1);
     for (std::size_t depth = 1; depth <= deepest; ++depth) count[depth] += count[depth - 1];
-    const std::uint32_t* room = late_->room.data() + v;
-    std::uint32_t before = room[0];
+    const std::uint32_t begin = late_->room[static_cast<std::size_t>(v)];
+    std::uint32_t before = begin;
     for (std::size_t depth = 1; depth <= deepest; ++depth) before += std::exchange(count[depth], before);
-    if (before > room[1]) count.clear();
+    late_->used[static_cast<std::size_t>(v)] = before - begin;
     return count;
   }
   Node& open_child(Node& parent, std::uint8_t byte, std::uint32_t index, std::uint32_t t) const {
-    Node& node = nodes_[index];
+    Node& node = late_->nodes[index];
     __builtin_prefetch(&node + 16, 1);  // each depth is a stream of its own, more of them than processors follow
     node = {0, t, t, t, 0, 0, byte, detail::utf8_step(parent.utf8, byte)};
     if (parent.children++ == 0) parent.first_child = static_cast<std::int32_t>(index);
@@ -495,16 +497,15 @@ class Vocabulary {
     begin_ = image.list<std::uint32_t>();
     bytes_ = image.list<char>();
     end_tokens_ = image.list<std::int32_t>();
+    const auto nodes = image.list<Node>();
     order_ = image.list<std::int32_t>();
-    const auto tops = image.list<Node>();
-    late_->room = image.copy<std::uint32_t>();
     Sums& sums = late_->sums;
     sums.kinds = image.list<std::uint64_t>();
     sums.kinds_after_space = image.list<std::uint64_t>();
     sums.by_length = image.list<std::int32_t>();
     sums.longer = image.list<std::uint32_t>();
     late_->has_sums = true;
-    if (!image.is_whole() || !are_texts() || !are_tops(tops)) return false;
+    if (!image.is_whole() || !are_texts() || !is_trie(nodes)) return false;
     const auto is_token = [end = size()](std::int32_t id) { return id >= 0 && id < end; };
     if (!std::all_of(end_tokens_.begin(), end_tokens_.end(), is_token) ||
         !std::all_of(order_.begin(), order_.end(), is_token) ||
@@ -514,7 +515,9 @@ class Vocabulary {
         !std::all_of(sums.longer.begin(), sums.longer.end(),
                      [&](std::uint32_t count) { return count <= sums.by_length.size(); }))
       return false;
-    take(tops);
+    loaded_nodes_ = nodes;
+    nodes_ = nodes.data();
+    find_space(nodes);
     return true;
   }
   bool are_texts() const {
@@ -526,24 +529,34 @@ class Vocabulary {
       wrong |= begin_[i] - begin_[i - 1] > max_token_bytes;  // where it goes down too
     return !wrong;
   }
-  // The root and its children, then those of the space; each with its tokens and its room, which may be too little.
-  bool are_tops(std::span<const Node> tops) const {
-    const std::vector<std::uint32_t>& room = late_->room;
-    if (tops.empty() || room.size() != tops.size() + 1 || room[0] != tops.size() ||
-        !std::is_sorted(room.begin(), room.end()) || room.back() - tops.size() > bytes_.size())
-      return false;
+  // As close_ranks() writes them: the children of each node lie behind all that were named before, so that every node
+  // is reached once, and none is deeper than a token is long; ranges of tokens are within order_.
+  bool is_trie(std::span<const Node> nodes) const {
+    if (nodes.empty()) return false;
     std::size_t next = 1;
-    for (std::size_t v = 0; v < tops.size(); ++v) {
-      const Node& top = tops[v];
-      const bool has_children = v == root || (v <= tops[root].children && top.byte == ' ');
-      if (!has_children && top.children > 0) return false;
-      if (std::cmp_not_equal(top.first_child, top.children > 0 ? next : 0)) return false;
-      next += top.children;
-      if (next > tops.size() || top.tokens_begin > top.own_end || top.own_end > top.tokens_end ||
-          top.tokens_end > order_.size() || top.utf8 > detail::Utf8::bad)
-        return false;
+    const auto is_node = [&](const Node& node) {
+      if (std::cmp_not_equal(node.first_child, node.children > 0 ? next : 0)) return false;
+      next += node.children;
+      return next <= nodes.size() && node.tokens_begin <= node.own_end && node.own_end <= node.tokens_end &&
+             node.tokens_end <= order_.size() && node.utf8 <= detail::Utf8::bad;
+    };
+    if (!is_node(nodes[root])) return false;
+    const std::size_t behind_root = next;
+    std::size_t space = 0;
+    for (std::size_t v = 1; v < behind_root; ++v)
+      if (nodes[v].byte == ' ') space = v;
+    if (space > 0 && !is_node(nodes[space])) return false;
+    for (std::size_t top = 1, tops = next; top < tops; ++top) {
+      if (top == space) continue;
+      std::size_t v = next, depth = top < behind_root ? 1 : 2;
+      if (!is_node(nodes[top])) return false;
+      for (std::size_t end = next; v < next; end = next, ++depth) {
+        if (depth == max_token_bytes) return false;
+        for (; v < end; ++v)
+          if (!is_node(nodes[v])) return false;
+      }
     }
-    return next == tops.size();
+    return next == nodes.size();
   }
 
   VocabularyTexts texts_;                 // empty where they lie elsewhere
@@ -552,8 +565,10 @@ class Vocabulary {
   std::span<const char> bytes_;           // as those of VocabularyTexts
   std::span<const std::int32_t> end_tokens_, order_;
   std::unique_ptr<Late> late_;
-  Node* nodes_ = nullptr;  // of late_
-  std::int32_t tops_ = 0, space_ = -1;
+  std::span<const Node> loaded_nodes_;  // empty where they are made here
+  const Node* nodes_ = nullptr;         // these, or those of late_
+  std::int32_t tops_ = 0;               // those whose branches are made late come first
+  std::int32_t space_ = -1;
 };
 
 }  // namespace v0

@@ -7,6 +7,7 @@
 #include <random>
 #include <set>
 #include <span>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <vector>
@@ -163,7 +164,7 @@ std::string image_of(const Vocabulary& vocabulary) {
 }
 // Everything that masks look up.
 std::int64_t walk(const Vocabulary& vocabulary, std::int32_t v, std::size_t depth) {
-  REQUIRE(depth <= Vocabulary::max_token_bytes);
+  if (depth > Vocabulary::max_token_bytes) throw std::length_error("a trie that is deeper than its tokens");
   const Vocabulary::Node& node = vocabulary.node(v);
   std::int64_t sum = static_cast<std::int64_t>(node.utf8);
   for (const std::int32_t id : vocabulary.tokens_below(v))
