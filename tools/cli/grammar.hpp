@@ -153,16 +153,18 @@ inline ExitCode run_grammar_bench(const GrammarOptions& options, Report& report)
     return Json(std::round(bench::now_us() - start));
   };
   const auto vocabulary_from = [&](const std::string& directory) {
-    vocabulary_of(grammar.read, grammar.size(), grammar.end_tokens(), directory);
+    return vocabulary_of(grammar.read, grammar.size(), grammar.end_tokens(), directory).vocabulary;
   };
+  const auto parse = [&] { return source.parse(); };
   const Json vocabulary_us = time([&] { vocabulary_from(""); });
   // Kept by now, if anything is.
   const Json vocabulary_cached_us = cache.empty() ? Json() : time([&] { vocabulary_from(cache); });
   const Json grammar_cached_us = cache.empty() || !source.built_in ? Json() : time([&] { compiled(source, cache); });
   const Json tokenizer_us = time([&] { cached_tokenizer(options.tokenizer, cache); });
   const Vocabulary& vocabulary = grammar.masks->vocabulary;
-  bench::StartTimes begin = bench::time_first_mask(vocabulary, [&] { return source.parse(); });
-  const GrammarAutomaton automaton(source.parse());
+  bench::StartTimes begin = bench::time_first_mask(vocabulary, parse);
+  bench::Times from_texts = bench::time_from_texts([&] { return vocabulary_from(""); }, parse);
+  const GrammarAutomaton automaton(parse());
   TokenMasks masks(automaton, vocabulary);
   bench::PassTimes cold, warm;
   for (bench::PassTimes* pass : {&cold, &warm})
@@ -183,6 +185,7 @@ inline ExitCode run_grammar_bench(const GrammarOptions& options, Report& report)
       .set("tokenizer_us", tokenizer_us)
       .set("compile", begin.compile.json())
       .set("compile_and_first_mask", begin.first_mask.json())
+      .set("vocabulary_compile_and_first_mask", from_texts.json())
       .set("mask_cold", cold.mask.json())
       .set("mask_warm", warm.mask.json())
       .set("accept_cold", cold.accept.json())
