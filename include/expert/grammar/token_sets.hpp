@@ -244,6 +244,7 @@ class TokenSets {
         others |= ascii_kinds[byte];
     }
     if ((loop & beyond_ascii) && !every_character_leads(home, state, Utf8::border)) others |= beyond_ascii;
+    if (loop & ~others & beyond_ascii) exit |= profile(home).exit;
     if ((loop & ~others & worth_a_pass) == 0) return false;
     here.home = home;
     here.first = loop & ~others;

@@ -474,7 +474,7 @@ class Vocabulary {
     to.by_length.resize(before);
     std::vector<std::uint32_t> next = to.longer;
     for (std::size_t i = 0; i < tokens; ++i)
-      if (characters[i] > 0 || !bytes(static_cast<std::int32_t>(i)).empty())
+      if (!bytes(static_cast<std::int32_t>(i)).empty())
         to.by_length[next[characters[i]]++] = static_cast<std::int32_t>(i);
     to.sums = {to.kinds, to.kinds_after_space, to.by_length, to.longer};
   }

@@ -192,6 +192,30 @@ TEST_CASE("on random grammars masks equal brute force and matchers agree with th
   CHECK(several < 95);
 }
 
+// All tokens that such texts go through are found in one pass: whatever comes first, and whatever ends them.
+TEST_CASE("masks of texts that begin unlike they go on equal brute force", "[grammar]") {
+  const Vocabulary vocabulary = vocabulary_of(small_tokens());
+  const std::vector<std::string> heads{"[\\u0080-\\U0010ffff]",    "\"z\" [a-z]",  "\"q\"", "[A-Z]",
+                                       "[a-z\\u0080-\\U0010ffff]", "\"ab\" \"(\"?"};
+  std::int64_t grammars = 0;
+  for (std::size_t i = 0; i < heads.size(); ++i)
+    for (std::size_t j = i; j < heads.size(); ++j)
+      for (const std::string letters : {"[a-z0-9\\u0080-\\U0010ffff]", "[^\"\\\\\\x00-\\x1f]", "[a-zA-Z_]"})
+        for (const std::string times : {"*", "{1,3}", "{4,60}"})
+          for (const std::string end : {"\"\\\"\"", "\"(\" root? \")\""}) {
+            const std::string grammar = "root ::= (" + heads[i] + " | " + heads[j] + ") " + letters + times + " " + end;
+            INFO(grammar);
+            const GrammarAutomaton automaton(parse_gbnf(grammar, "g"));
+            TokenMasks masks(automaton, vocabulary);
+            ++grammars;
+            for (const std::string text : {"", "z", "za", "é", "日1", "q"}) {
+              GrammarMatcher matcher(masks);
+              if (matcher.accept_text(text)) check_mask(matcher, vocabulary);
+            }
+          }
+  CHECK(grammars == 378);
+}
+
 TEST_CASE("with a real tokenizer masks equal brute force at every step of SQL and JSON", "[grammar]") {
   const Tokenizer tokenizer = Tokenizer::load(std::string(EXPERT_SOURCE_DIR) + "/experts/tiny-base/tokenizer.json");
   const auto padding = static_cast<std::int32_t>(tokenizer.size());  // rows of the embedding that are no token
