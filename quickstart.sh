@@ -26,7 +26,7 @@ say 1 "packages"
 if [ "${1-}" != "--no-install" ]; then tools/install_dependencies.sh quickstart; fi
 
 say 2 "build"
-cmake -S . -B build/quickstart -G Ninja -DCMAKE_BUILD_TYPE=Release -DEXPERT_WERROR=OFF -DEXPERT_BUILD_TESTS=OFF \
+cmake -S . -B build/quickstart -G Ninja -DCMAKE_BUILD_TYPE=Release -DEXPERT_BUILD_TESTS=OFF \
   -DEXPERT_BUILD_BENCH=OFF "-DEXPERT_CLI_EXPERTS=TinySqlExpert=$PWD/experts/expert-sql/expert.hpp" >/dev/null
 cmake --build build/quickstart --target expert-cli expert-sql-tiny-train
 

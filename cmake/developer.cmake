@@ -1,7 +1,7 @@
 # Our own programs: tests, tools, benchmarks. A project that includes this one does not come here.
 include(cmake/dependencies.cmake)
 include(cmake/expert_add_expert.cmake)
-option(EXPERT_WERROR "Warnings are errors" ON)
+option(EXPERT_WERROR "Warnings are errors, as the presets for work on the library have it" OFF)
 option(EXPERT_UNITY "Compile the sources of a target together: less work in all, more after a change" OFF)
 
 if(NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)

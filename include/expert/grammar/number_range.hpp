@@ -108,7 +108,8 @@ class NumberRange {
     std::vector<std::int32_t> wholes;
     const std::size_t last = high ? high->whole.size() : from.size();
     for (std::size_t size = from.size(); size <= last; ++size) {
-      const std::string least = size == from.size() ? from : "1" + std::string(size - 1, '0');
+      std::string least = from;
+      if (size > from.size()) least.assign(size, '0').front() = '1';
       std::string most(size, '9');
       if (high && size == last) most = previous(high->whole);
       if (most.size() == size && least <= most) wholes.push_back(digits_between(least, most));
