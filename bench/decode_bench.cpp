@@ -182,14 +182,14 @@ Json run_with_grammar(const Options& o) {
     TokenMasks masks(automaton, vocabulary);
     return texts_to_follow(o, tokenizer, masks);
   }();
-  const auto longest = std::max_element(texts.begin(), texts.end(),
-                                        [](const Ids& a, const Ids& b) { return a.size() < b.size(); })->size();
+  const auto longest = std::max_element(texts.begin(), texts.end(), [](const Ids& a, const Ids& b) {
+                         return a.size() < b.size();
+                       })->size();
   Loaded<E> base(o);
   const std::vector<float> values = untrained_adapter<E>();
-  Generator<E> generator(base.device, base.weights, o.adapter != "none" ? values.data() : nullptr,
-                         {.context_length = o.prompt + static_cast<std::int64_t>(longest),
-                          .rows = o.rows,
-                          .prefill_tokens = o.prompt});
+  Generator<E> generator(
+      base.device, base.weights, o.adapter != "none" ? values.data() : nullptr,
+      {.context_length = o.prompt + static_cast<std::int64_t>(longest), .rows = o.rows, .prefill_tokens = o.prompt});
   const std::vector<Ids> prompts = random_prompts(o, E::model::vocab_size);
   TokenMasks masks(automaton, vocabulary);
   // Seconds behind the first token of the last row.
@@ -268,7 +268,8 @@ int main(int argc, char** argv) {
   auto* grammar = app.add_option("--grammar", o.grammar,
                                  "GBNF or JSON Schema (*.json): decode texts of it with the grammar and without");
   auto* tokenizer = app.add_option("--tokenizer", o.tokenizer, "tokenizer.json of that grammar's tokens");
-  auto* texts = app.add_option("--texts", o.texts, "JSON lines {text}; the first --repeats that it accepts are decoded");
+  auto* texts =
+      app.add_option("--texts", o.texts, "JSON lines {text}; the first --repeats that it accepts are decoded");
   for (auto* option : {grammar, tokenizer, texts})
     for (auto* needed : {grammar, tokenizer, texts})
       if (option != needed) option->needs(needed);

@@ -1,8 +1,9 @@
 // Rows times a packed weight matrix (ops/packed.hpp), read where it lies: y = x W^T and d_x = d_y W; and few rows of
 // bf16 times one that is not packed.
 //
-// Up to gemv_rows rows are multiplied as the codes are unpacked, in f32 with weights that are not rounded: a row has
-// the same bits alone and among them. More rows go through gemm on panels of weights rounded to T. In f32 both are one
+// Up to gemv_rows rows are multiplied as the codes are unpacked: a row has the same bits alone and among them. In bf16
+// the weights are not rounded to it and sums are f32; AVX2 multiplies codes in whole numbers, to which it rounds x (and
+// nf4's levels) with 13 to 15 bits. More rows go through gemm on panels of weights rounded to T. In f32 both are one
 // arithmetic: the bits are those of the unpacked matrix in gemm, for any number of rows.
 #pragma once
 #include <algorithm>
