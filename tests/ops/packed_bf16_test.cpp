@@ -41,7 +41,7 @@ double worst_error(const T* got, std::int64_t ld, std::int64_t rows, std::int64_
   return worst;
 }
 
-// AVX2 multiplies few rows by codes in whole numbers (packed_kernels.inc): half a unit of x, of whose largest number of
+// AVX2 multiplies few rows by codes in whole numbers (whole_kernels.inc): half a unit of x, of whose largest number of
 // 64 there are 32767, or 8191 for nf4, times each weight; half a unit of nf4's levels times each x; and for
 // int4_affine, whose zero is multiplied by the sum of x, what f32 rounds of the two sums.
 bool in_whole_numbers(Isa isa, const PackedMatrix& w, std::int64_t rows) {

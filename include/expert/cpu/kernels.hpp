@@ -106,8 +106,8 @@ struct Scalar {  // SSE2, NEON, or whatever the compiler makes of four floats
 #pragma GCC push_options
 #pragma GCC target("avx,avx2,fma")
 #endif
-struct Avx2 {
-  using Kernels = Avx2;
+struct Avx2InFloats {
+  using Kernels = Avx2InFloats;
   static constexpr int width = 8, gemm_rows = 6;
 #include "expert/cpu/simd.inc"
 
@@ -116,6 +116,10 @@ struct Avx2 {
 #include "expert/cpu/vector_kernels.inc"
 
 #include "expert/cpu/attention_kernels.inc"
+};
+struct Avx2 : Avx2InFloats {
+  using InFloats = Avx2InFloats;
+#include "expert/cpu/whole_kernels.inc"
 };
 #if defined(__clang__)
 #pragma clang attribute pop

@@ -18,6 +18,19 @@ inline namespace v0 {
 
 namespace detail {
 
+// x (rows, k) as f32, transposed: (a multiple of 8, gemv_padded(rows)), zeros where there is nothing.
+template <class T>
+void widen_rows(Cpu& cpu, std::int64_t rows, std::int64_t k, const T* x, std::int64_t ldx, float* out) noexcept {
+  if (rows == 1) {
+    with_kernels(cpu.isa, [&](auto kernels) noexcept { kernels.convert_row(k, x, out); });
+    std::fill_n(out + k, -k & 7, 0.0f);
+    return;
+  }
+  const std::int64_t padded = gemv_padded(rows);
+  for (std::int64_t j = 0; j < (k + 7) / 8 * 8; ++j)
+    for (std::int64_t r = 0; r < padded; ++r) *out++ = j < k && r < rows ? static_cast<float>(x[r * ldx + j]) : 0.0f;
+}
+
 inline bool gemv_applies(std::int64_t rows, const PackedMatrix& w) {
   return rows <= gemv_rows && w.whole_blocks() && gemv_rows * (w.in + 8) <= gemm_workspace_floats;
 }
@@ -41,7 +54,12 @@ void packed_gemv(Cpu& cpu, std::int64_t rows, const PackedMatrix& w, const T* x,
     const std::int64_t j = piece * gemv_piece, cols = std::min(gemv_piece, w.out - j);
     with_kernels(cpu.isa, [&](auto kernels) noexcept {
       constexpr bool exact = std::is_same_v<T, float>;
-      if (widened.first_of(thread)) kernels.template widen_rows<F, exact>(w, rows, x, ldx, wide);
+      if (widened.first_of(thread)) {
+        if constexpr (decltype(kernels)::template in_whole_numbers<F, exact>)
+          kernels.template round_to_whole<F>(rows, gemv_padded(rows), w.in, w.group_shift, x, ldx, wide);
+        else
+          widen_rows(cpu, rows, w.in, x, ldx, wide);
+      }
       kernels.template gemv<F, exact>(w, j, rows, wide, sums);
       put(j, cols, sums, kernels);
     });
