@@ -15,7 +15,8 @@ void run_fixture(const std::filesystem::path& base, const std::filesystem::path&
   CpuDevice device(2);
   const auto weights = load_weights<E>(base, device);
   const TokenBatch batch = batch_of(file);
-  Trainer<E> trainer(device, weights, fixture_options());
+  const TrainerOptions options = fixture_options();
+  Trainer<E> trainer(device, weights, options);
   set_adapter(trainer, adapter);
   check_close("logits", logits_of(device, trainer, batch).data(), floats(file, "logits"), f32_logits);
   CHECK(std::abs(trainer.evaluate(batch) - double{scalar(file, "loss")}) <= f32_loss);
@@ -26,13 +27,13 @@ void run_fixture(const std::filesystem::path& base, const std::filesystem::path&
 
   const auto losses = tensor(file, "losses").as<double>(), norms = tensor(file, "grad_norms").as<double>();
   for (std::size_t step = 0; step < losses.size(); ++step) {
-    const StepResult result = trainer.step({&batch, 1}, 1e-3);
+    const StepResult result = trainer.step({&batch, 1}, options.optimizer.learning_rate);
     INFO("step " << step);
     CHECK(std::abs(result.loss - losses[step]) <= losses_of_10_steps);
     CHECK(std::abs(result.grad_norm - norms[step]) <= grad_norms * norms[step]);
     const std::string prefix = "step" + std::to_string(step + 1) + ".";
     const std::string first = prefix + fixture_name(Trainer<E>::slices().front().name);
-    if (file.find(first) != nullptr) compare_slices<E>(trainer.parameters(), file, prefix, tensors_after_steps, 0);
+    if (file.find(first) != nullptr) compare_after_steps<E>(trainer.parameters(), file, prefix, options.optimizer);
   }
   if (const TensorView* after = file.find("logits_after_10"))
     check_close("logits after 10 steps", logits_of(device, trainer, batch).data(), after->to_f32(), losses_of_10_steps);

@@ -60,13 +60,14 @@ inline bool has(const SafetensorsFile& file, const std::string& name) {
 template <class Set, class... Ps>
 using On = With<Expert<typename Set::model, Compute<f32>, Packing<64>, expert::Batch<4>>, Ps...>;
 
+// open[i], where given, is how far element i may lie off before it counts as a difference.
 inline void check_close(const std::string& name, const float* got, const std::vector<float>& expected, double tolerance,
-                        double relative_to_max = 0) {
+                        double relative_to_max = 0, const std::vector<double>& open = {}) {
   double largest = 0, worst = 0;
   std::size_t at = 0;
   for (std::size_t i = 0; i < expected.size(); ++i) {
     largest = std::max(largest, std::abs(double{expected[i]}));
-    const double d = std::abs(double{got[i]} - double{expected[i]});
+    const double d = std::abs(double{got[i]} - double{expected[i]}) - (open.empty() ? 0 : open[i]);
     if (!(d <= worst)) worst = d, at = i;  // a NaN counts as the worst
   }
   const double allowed = tolerance + relative_to_max * largest;
@@ -173,6 +174,26 @@ void compare_slices(const float* values, const SafetensorsFile& file, const std:
   for (const NamedSlice& slice : Trainer<E>::slices()) {
     const std::string name = prefix + (slice.name.starts_with("base_model.") ? fixture_name(slice.name) : slice.name);
     check_close(name, values + slice.offset, floats(file, name), tolerance, relative_to_max);
+  }
+}
+// AdamW's first step is the rate times g / (|g| + eps), the sign of g: where g is 0 to within the tolerance of
+// gradients, that leaves the step open. By how much each element of it may differ from the step of gradients `g`.
+inline std::vector<double> open_in_first_step(const std::vector<float>& g, const OptimizerOptions& options) {
+  double largest = 0;
+  for (const float x : g) largest = std::max(largest, std::abs(double{x}));
+  const auto step = [&](double x) { return options.learning_rate * x / (std::abs(x) + options.epsilon); };
+  const double off = first_gradients * largest;
+  std::vector<double> open;
+  for (const double x : g) open.push_back(std::max(step(x + off) - step(x), step(x) - step(x - off)));
+  return open;
+}
+template <class E>
+void compare_after_steps(const float* values, const SafetensorsFile& file, const std::string& prefix,
+                         const OptimizerOptions& options) {
+  for (const NamedSlice& slice : Trainer<E>::slices()) {
+    const std::string name = fixture_name(slice.name);
+    check_close(prefix + name, values + slice.offset, floats(file, prefix + name), tensors_after_steps, 0,
+                open_in_first_step(floats(file, "grad." + name), options));
   }
 }
 template <class E>
