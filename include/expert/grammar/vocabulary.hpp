@@ -37,16 +37,24 @@ struct VocabularyTexts {
   VocabularyTexts(std::int64_t size, std::span<const std::int32_t> ends, BytesOf&& bytes_of)
       : end_tokens(ends.begin(), ends.end()) {
     if (size < 1 || size > max_size) fail(joined({"1 to ", max_size, " tokens"}), joined({size}));
-    begin.reserve(static_cast<std::size_t>(size) + 1);
-    bytes.reserve(8 * static_cast<std::size_t>(size));
-    for (std::int32_t id = 0; id < size; ++id) {
-      begin.push_back(static_cast<std::uint32_t>(bytes.size()));
-      if (!is_end(id)) append(id, bytes_of(id));
-    }
-    begin.push_back(static_cast<std::uint32_t>(bytes.size()));
     for (const std::int32_t id : end_tokens)
       if (id < 0 || id >= size) fail(joined({"end tokens below ", size}), joined({id}));
-    bytes.insert(bytes.end(), 8, '\0');
+    begin.reserve(static_cast<std::size_t>(size) + 1);
+    bytes.resize(8 * static_cast<std::size_t>(size));
+    std::vector<std::int32_t> ends_left = end_tokens;
+    std::sort(ends_left.begin(), ends_left.end(), std::greater<>{});
+    std::size_t end = 0;
+    for (std::int32_t id = 0; id < size; ++id) {
+      begin.push_back(static_cast<std::uint32_t>(end));
+      if (ends_left.empty() || ends_left.back() != id) {
+        end = put(end, id, bytes_of(id));
+      } else {
+        while (!ends_left.empty() && ends_left.back() == id) ends_left.pop_back();
+      }
+    }
+    begin.push_back(static_cast<std::uint32_t>(end));
+    bytes.resize(end);
+    bytes.resize(end + 8);
   }
 
   bool is_end(std::int32_t id) const { return std::find(end_tokens.begin(), end_tokens.end(), id) != end_tokens.end(); }
@@ -60,12 +68,25 @@ struct VocabularyTexts {
     throw Error(vocabulary_invalid,
                 {.file = {}, .where = {}, .expected = std::move(expected), .got = std::move(got), .fix = {}});
   }
-  void append(std::int32_t id, std::string_view text) {
-    if (text.size() > max_token_bytes)
-      fail(joined({"tokens of at most ", max_token_bytes, " bytes"}), joined({"token ", id, " with ", text.size()}));
-    if (bytes.size() + text.size() > max_bytes)
-      fail(joined({"tokens of at most ", max_bytes, " bytes in all"}), "more");
-    bytes.insert(bytes.end(), text.begin(), text.end());
+  // The end of `text`, put at `at`.
+  std::size_t put(std::size_t at, std::int32_t id, std::string_view text) {
+    const std::size_t n = text.size(), end = at + n;
+    if (n > max_token_bytes)
+      fail(joined({"tokens of at most ", max_token_bytes, " bytes"}), joined({"token ", id, " with ", n}));
+    if (end > max_bytes) fail(joined({"tokens of at most ", max_bytes, " bytes in all"}), "more");
+    if (end > bytes.size()) bytes.resize(2 * end);
+    const auto copy = [to = bytes.data() + at, from = text.data(), n](std::size_t part) {
+      std::memcpy(to, from, part);  // the first and the last ones, which may be the same
+      std::memcpy(to + n - part, from + n - part, part);
+    };
+    if (n >= 8 && n <= 16) {
+      copy(8);
+    } else if (n >= 4 && n < 8) {
+      copy(4);
+    } else if (n > 0) {
+      std::memcpy(bytes.data() + at, text.data(), n);
+    }
+    return end;
   }
 };
 
