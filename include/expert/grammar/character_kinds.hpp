@@ -33,6 +33,11 @@ inline constexpr std::array<CharacterKinds, 128> ascii_kinds = [] {
   for (unsigned c = 0; c < 128; ++c) kinds[c] = kind_of_ascii(static_cast<unsigned char>(c));
   return kinds;
 }();
+// Of a well-formed character by any of its bytes; of a character by its first one.
+constexpr CharacterKinds kind_of_part(std::uint8_t byte) { return byte < 0x80 ? ascii_kinds[byte] : beyond_ascii; }
+constexpr CharacterKinds kind_of_first(std::uint8_t byte) {
+  return byte >= 0x80 && byte < 0xc0 ? ill_formed : kind_of_part(byte);
+}
 
 // How far a character of UTF-8 has come.
 enum class Utf8 : std::uint8_t { border, one_more, two_more, three_more, after_e0, after_ed, after_f0, after_f4, bad };
@@ -79,8 +84,7 @@ constexpr Utf8 utf8_step(Utf8 state, std::uint8_t byte) { return utf8_table[stat
 
 // What a byte adds to a text: `utf8` is the state behind it.
 constexpr CharacterKinds step_kinds(Utf8 utf8, std::uint8_t byte) {
-  if (utf8 == Utf8::bad) return ill_formed;
-  return byte < 0x80 ? ascii_kinds[byte] : beyond_ascii;
+  return utf8 == Utf8::bad ? ill_formed : kind_of_part(byte);
 }
 
 }  // namespace detail

@@ -23,6 +23,7 @@
 #include "expert/core/text_index.hpp"
 #include "expert/cpu/isa.hpp"
 #include "expert/grammar/automaton.hpp"
+#include "expert/grammar/character_classes.hpp"
 #include "expert/grammar/int_index.hpp"
 #include "expert/grammar/mask_kernels.hpp"
 #include "expert/grammar/vocabulary.hpp"
@@ -70,12 +71,11 @@ class TokenSets {
   };
 
   TokenSets(const GrammarAutomaton& automaton, const Vocabulary& vocabulary, Isa isa, std::int64_t max_work)
-      : automaton_(automaton), vocabulary_(vocabulary), isa_(isa), max_work_(max_work) {
+      : automaton_(automaton), classes_(automaton), vocabulary_(vocabulary), isa_(isa), max_work_(max_work) {
     profiles_.resize(static_cast<std::size_t>(automaton.states()));
-    find_representatives();
     for (std::int32_t rule = 0; rule < automaton.rules(); ++rule) {
-      first_kinds_.push_back(kinds_of(automaton.first(rule)));
-      follow_kinds_.push_back(kinds_of(automaton.follow(rule)));
+      first_kinds_.push_back(CharacterClasses::kinds_of(automaton.first(rule)));
+      follow_kinds_.push_back(CharacterClasses::kinds_of(automaton.follow(rule)));
     }
   }
   TokenSets(const TokenSets&) = delete;
@@ -150,47 +150,6 @@ class TokenSets {
     std::vector<std::uint64_t> words;
   };
 
-  static CharacterKinds kind_of(unsigned byte) {
-    return byte < 0x80 ? ascii_kinds[byte] : byte < 0xc0 ? ill_formed : beyond_ascii;
-  }
-  static CharacterKinds kinds_of(const ByteSet& bytes) {
-    CharacterKinds kinds = 0;
-    for (unsigned byte = 0; byte < 256; ++byte)
-      if (bytes.has(static_cast<std::uint8_t>(byte))) kinds |= kind_of(byte);
-    return kinds;
-  }
-
-  // Of the bytes that the automaton does not tell apart and that are of one kind the first, and of those that continue
-  // a character in the same way.
-  void find_representatives() {
-    class_kinds_.resize(automaton_.class_of(255) + 1u);
-    last_bytes_.resize(class_kinds_.size());
-    for (unsigned byte = 0; byte < 256; ++byte) {
-      const std::uint8_t c = automaton_.class_of(static_cast<std::uint8_t>(byte));
-      class_kinds_[c] |= kind_of(byte);
-      last_bytes_[c] = static_cast<std::uint8_t>(byte);
-    }
-    std::vector<std::uint64_t> seen;
-    const auto is_first = [&](std::uint64_t key) {
-      const bool is = std::find(seen.begin(), seen.end(), key) == seen.end();
-      if (is) seen.push_back(key);
-      return is;
-    };
-    for (unsigned byte = 0; byte < 0x80; ++byte)
-      if (is_first(IntIndex::key(automaton_.class_of(static_cast<std::uint8_t>(byte)),
-                                 static_cast<std::int32_t>(kind_of(byte)))))
-        ascii_.push_back(static_cast<std::uint8_t>(byte));
-    for (std::size_t utf8 = 0; utf8 < continue_.size(); ++utf8) {
-      seen.clear();
-      for (unsigned byte = 0x80; byte < 256; ++byte) {
-        const Utf8 next = utf8_step(static_cast<Utf8>(utf8), static_cast<std::uint8_t>(byte));
-        if (next != Utf8::bad && is_first(IntIndex::key(automaton_.class_of(static_cast<std::uint8_t>(byte)),
-                                                        static_cast<std::int32_t>(next))))
-          continue_[utf8].push_back({static_cast<std::uint8_t>(byte), next});
-      }
-    }
-  }
-
   Profile& profile(std::int32_t state) {
     Profile& profile = profiles_[static_cast<std::size_t>(state)];
     if (!profile.known) fill(profile, state);
@@ -199,12 +158,12 @@ class TokenSets {
   void fill(Profile& profile, std::int32_t state) const {
     const auto row = automaton_.row(state);
     const std::uint64_t way = with_mask_kernels(isa_, [&](auto kernels) {
-      return decltype(kernels)::leaving(row.data(), class_kinds_.data(), row.size(), state);
+      return decltype(kernels)::leaving(row.data(), classes_.kinds().data(), row.size(), state);
     });
     const auto leaves = static_cast<CharacterKinds>(way);  // kinds with a byte that goes on,
     CharacterKinds loops = 0, others = 0;                  // that leads back, that does not
     if (way >> 32 != 0)
-      for (const std::uint8_t byte : ascii_)
+      for (const std::uint8_t byte : classes_.ascii())
         (automaton_.next(state, byte) == state ? loops : others) |= ascii_kinds[byte];
     profile.loop = loops & ~others;
     const auto [begin, end] = automaton_.calls(state);
@@ -212,7 +171,7 @@ class TokenSets {
       profile.stack |= first_kinds_[static_cast<std::size_t>(call->rule)];
     if (automaton_.ends(state)) profile.stack |= follow_kinds_[static_cast<std::size_t>(automaton_.rule_of(state))];
     profile.exit = leaves | (loops & others) | profile.stack;
-    if ((leaves & beyond_ascii) && every_character_leads(state, state, Utf8::border)) {
+    if ((leaves & beyond_ascii) && classes_.every_character_leads(state, state)) {
       profile.loop |= beyond_ascii;
       profile.exit = (profile.exit & ~beyond_ascii) | (profile.stack & beyond_ascii);
     }
@@ -235,7 +194,7 @@ class TokenSets {
     if (home != state) with_rest(home);
     const CharacterKinds loop = profile(home).loop;
     CharacterKinds others = 0, exit = here.stack | (here.next & ~loop);
-    for (const std::uint8_t byte : ascii_) {
+    for (const std::uint8_t byte : classes_.ascii()) {
       if (!(loop & ascii_kinds[byte])) continue;
       const std::int32_t to = automaton_.next(state, byte);
       if (leads_home(to, home))
@@ -243,7 +202,7 @@ class TokenSets {
       else
         others |= ascii_kinds[byte];
     }
-    if ((loop & beyond_ascii) && !every_character_leads(home, state, Utf8::border)) others |= beyond_ascii;
+    if ((loop & beyond_ascii) && !classes_.every_character_leads(state, home)) others |= beyond_ascii;
     if (loop & ~others & beyond_ascii) exit |= profile(home).exit;
     if ((loop & ~others & worth_a_pass) == 0) return false;
     here.home = home;
@@ -291,11 +250,12 @@ class TokenSets {
     if (to == GrammarAutomaton::dead) to = automaton_.next(state, 'Q');
     if (to == GrammarAutomaton::dead) return {0, to};
     const std::span<const std::int32_t> row = automaton_.row(state);
-    const std::uint64_t split = with_mask_kernels(
-        isa_, [&](auto kernels) { return decltype(kernels)::split(row.data(), class_kinds_.data(), row.size(), to); });
+    const std::uint64_t split = with_mask_kernels(isa_, [&](auto kernels) {
+      return decltype(kernels)::split(row.data(), classes_.kinds().data(), row.size(), to);
+    });
     constexpr CharacterKinds ascii = ~(beyond_ascii | ill_formed);
     CharacterKinds kinds = static_cast<CharacterKinds>(split) & ~static_cast<CharacterKinds>(split >> 32) & ascii;
-    if (every_character_leads(to, state, Utf8::border)) kinds |= beyond_ascii;
+    if (classes_.every_character_leads(state, to)) kinds |= beyond_ascii;
     return {kinds, to};
   }
   // The state in which a run of some letter ends up, if it is worth a pass.
@@ -329,11 +289,11 @@ class TokenSets {
     for (std::size_t i = 0; i < between.size(); ++i) {
       const Profile& here = profile(between[i]);
       exit |= here.stack | (here.next & ~loop);
-      if ((loop & beyond_ascii) && !every_character_leads(home, between[i], Utf8::border)) return false;
+      if ((loop & beyond_ascii) && !classes_.every_character_leads(between[i], home)) return false;
       const auto row = automaton_.row(between[i]);
       std::array<std::uint64_t, 4> others{};  // classes of the loop's ASCII bytes that do not lead home at once
       with_mask_kernels(isa_, [&](auto kernels) {
-        decltype(kernels)::elsewhere(others.data(), row.data(), class_kinds_.data(), row.size(), home,
+        decltype(kernels)::elsewhere(others.data(), row.data(), classes_.kinds().data(), row.size(), home,
                                      loop & ~(beyond_ascii | ill_formed));
       });
       for (std::size_t w = 0; w < others.size(); ++w)
@@ -356,20 +316,6 @@ class TokenSets {
     }
     return true;
   }
-  bool every_character_leads(std::int32_t home, std::int32_t state, Utf8 utf8) const {
-    std::int32_t seen_state = none;
-    Utf8 seen_utf8 = Utf8::bad;
-    for (const auto& [byte, next] : continue_[static_cast<std::size_t>(utf8)]) {
-      const std::int32_t to = automaton_.next(state, byte);
-      if (to == seen_state && next == seen_utf8) continue;  // neighbours mostly do the same
-      if (to == GrammarAutomaton::dead) return false;
-      if (next == Utf8::border ? to != home : !every_character_leads(home, to, next)) return false;
-      seen_state = to;
-      seen_utf8 = next;
-    }
-    return true;
-  }
-
   // What is in the making is given up; what was made stays sound.
   [[noreturn]] void give_up(ErrorCode code, std::string expected, const char* fix) {
     depth_ = 0;
@@ -443,7 +389,7 @@ class TokenSets {
     } else {
       join(words, text_mask(rest, rest, unlimited, node));
       each_child(node, [&](std::int32_t w, std::uint8_t byte) {
-        if ((kind_of(byte) & rest & ~first) == 0) return;
+        if ((kind_of_first(byte) & rest & ~first) == 0) return;
         for (const std::int32_t id : vocabulary_.tokens_below(w)) clear_bit(words, id);
       });
       for (const std::int32_t id : vocabulary_.longer_than(at_root ? run : run + 1)) clear_bit(words, id);
@@ -461,14 +407,15 @@ class TokenSets {
   // f(child, its state) for those that `row`, a state's, does not leave dead. The bytes of a class lie side by side.
   template <class F>
   void each_alive(std::span<const std::int32_t> row, std::span<const Vocabulary::Node> children, F&& f) const {
+    const std::span<const std::uint8_t> last_bytes = classes_.last_bytes();
     const auto* child = children.data();
     const auto* const end = child + children.size();
     for (std::size_t c = 0; c < row.size() && child != end; ++c) {
       if (row[c] == GrammarAutomaton::dead) continue;
-      if (c > 0 && child->byte <= last_bytes_[c - 1])
-        child = std::upper_bound(child, end, last_bytes_[c - 1],
+      if (c > 0 && child->byte <= last_bytes[c - 1])
+        child = std::upper_bound(child, end, last_bytes[c - 1],
                                  [](std::uint8_t byte, const Vocabulary::Node& node) { return byte < node.byte; });
-      for (; child != end && child->byte <= last_bytes_[c]; ++child) f(*child, row[c]);
+      for (; child != end && child->byte <= last_bytes[c]; ++child) f(*child, row[c]);
     }
   }
 
@@ -497,26 +444,28 @@ class TokenSets {
     const CharacterKinds exit = covered.state == none ? 0 : profile(covered.state).rest_exit;
     const std::span<const std::int32_t> row = automaton_.row(state);
     const std::span<const Vocabulary::Node> children = vocabulary_.children(v);
+    // `kinds` of characters go on with the text that is covered; nothing but a character of `exit` leads away from it.
     if (children.size() > row.size())
       each_alive(row, children, [&](const Vocabulary::Node& child, std::int32_t to) {
-        go_on(work, node.first_child + static_cast<std::int32_t>(&child - children.data()), to, covered, kinds, exit);
+        const std::int32_t w = node.first_child + static_cast<std::int32_t>(&child - children.data());
+        if ((kinds & kind_of_part(child.byte)) == 0)
+          visit_open(work, w, to);
+        else if (vocabulary_.node(w).below & exit)
+          visit_covered(work, w, to, covered);
       });
     else
-      for (std::int32_t w = node.first_child; w < node.first_child + node.children; ++w)
-        if (const std::int32_t to = row[automaton_.class_of(vocabulary_.byte(w))]; to != GrammarAutomaton::dead)
-          go_on(work, w, to, covered, kinds, exit);
+      for (std::int32_t w = node.first_child; const Vocabulary::Node& child : children) {
+        const auto to = [&] { return row[automaton_.class_of(child.byte)]; };  // for most children nobody asks
+        if ((kinds & kind_of_part(child.byte)) == 0) {
+          if (to() != GrammarAutomaton::dead) visit_open(work, w, to());
+        } else if (vocabulary_.node(w).below & exit) {
+          if (to() != GrammarAutomaton::dead) visit_covered(work, w, to(), covered);
+        }
+        ++w;
+      }
     const auto [begin, end] = automaton_.calls(state);
     for (const auto* call = begin; call != end; ++call)
       if (node.below & first_kinds_[static_cast<std::size_t>(call->rule)]) visit_call(work, v, *call);
-  }
-  // From a node to its child. `kinds` of characters go on with the text that is covered; nothing but a character of
-  // `exit` leads away from it.
-  void go_on(Work& work, std::int32_t w, std::int32_t to, Covered covered, CharacterKinds kinds, CharacterKinds exit) {
-    const std::uint8_t byte = vocabulary_.byte(w);
-    if ((kinds & (byte < 0x80 ? ascii_kinds[byte] : beyond_ascii)) == 0)
-      visit_open(work, w, to);
-    else if (vocabulary_.node(w).below & exit)
-      visit_covered(work, w, to, covered);
   }
   // The token that ends at `w` is in the work, and a kind of character below leads away from some text of the pass. It
   // need not be looked at where the text goes on for as long as the pass says and none leads away from this one; where
@@ -568,16 +517,13 @@ class TokenSets {
   }
 
   const GrammarAutomaton& automaton_;
+  CharacterClasses classes_;
   const Vocabulary& vocabulary_;
   Isa isa_;
   std::vector<Profile> profiles_;                           // (states)
   std::vector<CharacterKinds> first_kinds_, follow_kinds_;  // (rules)
   std::vector<std::uint32_t> seen_;                         // (states) the serial_ at which leads_home() saw each last
   std::uint32_t serial_ = 0;
-  std::vector<CharacterKinds> class_kinds_;  // (classes) of all their bytes
-  std::vector<std::uint8_t> last_bytes_;     // (classes)
-  std::vector<std::uint8_t> ascii_;          // find_representatives()
-  std::array<std::vector<std::pair<std::uint8_t, Utf8>>, static_cast<std::size_t>(Utf8::bad)> continue_;
   std::deque<TextMask> text_masks_;  // a mask stays where it is
   IntIndex by_node_, by_list_, by_content_;
   std::deque<Result> results_;  // a result stays where it is
