@@ -316,6 +316,7 @@ class TokenSets {
     }
     return true;
   }
+
   // What is in the making is given up; what was made stays sound.
   [[noreturn]] void give_up(ErrorCode code, std::string expected, const char* fix) {
     depth_ = 0;

@@ -40,9 +40,9 @@ struct VocabularyTexts {
     for (const std::int32_t id : end_tokens)
       if (id < 0 || id >= size) fail(joined({"end tokens below ", size}), joined({id}));
     begin.reserve(static_cast<std::size_t>(size) + 1);
-    bytes.resize(8 * static_cast<std::size_t>(size));
+    bytes.resize(std::min(8 * static_cast<std::size_t>(size), max_bytes));
     std::vector<std::int32_t> ends_left = end_tokens;
-    std::sort(ends_left.begin(), ends_left.end(), std::greater<>{});
+    std::sort(ends_left.rbegin(), ends_left.rend());
     std::size_t end = 0;
     for (std::int32_t id = 0; id < size; ++id) {
       begin.push_back(static_cast<std::uint32_t>(end));
@@ -56,8 +56,6 @@ struct VocabularyTexts {
     bytes.resize(end);
     bytes.resize(end + 8);
   }
-
-  bool is_end(std::int32_t id) const { return std::find(end_tokens.begin(), end_tokens.end(), id) != end_tokens.end(); }
 
   std::vector<std::int32_t> end_tokens = {};
   std::vector<char> bytes = {};           // one behind the other, and eight more that are zero
