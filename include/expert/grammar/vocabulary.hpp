@@ -37,20 +37,17 @@ struct VocabularyTexts {
   VocabularyTexts(std::int64_t size, std::span<const std::int32_t> ends, BytesOf&& bytes_of)
       : end_tokens(ends.begin(), ends.end()) {
     if (size < 1 || size > max_size) fail(joined({"1 to ", max_size, " tokens"}), joined({size}));
-    for (const std::int32_t id : end_tokens)
+    std::vector<bool> is_end(static_cast<std::size_t>(size));
+    for (const std::int32_t id : end_tokens) {
       if (id < 0 || id >= size) fail(joined({"end tokens below ", size}), joined({id}));
+      is_end[static_cast<std::size_t>(id)] = true;
+    }
     begin.reserve(static_cast<std::size_t>(size) + 1);
     bytes.resize(std::min(8 * static_cast<std::size_t>(size), max_bytes));
-    std::vector<std::int32_t> ends_left = end_tokens;
-    std::sort(ends_left.rbegin(), ends_left.rend());
     std::size_t end = 0;
     for (std::int32_t id = 0; id < size; ++id) {
       begin.push_back(static_cast<std::uint32_t>(end));
-      if (ends_left.empty() || ends_left.back() != id) {
-        end = put(end, id, bytes_of(id));
-      } else {
-        while (!ends_left.empty() && ends_left.back() == id) ends_left.pop_back();
-      }
+      if (!is_end[static_cast<std::size_t>(id)]) end = put(end, id, bytes_of(id));
     }
     begin.push_back(static_cast<std::uint32_t>(end));
     bytes.resize(end);
