@@ -64,8 +64,8 @@ class CharacterClasses {
   };
   bool every_rest_leads(std::int32_t from, Utf8 utf8, std::int32_t to, Seen& seen) const {
     const std::span<const std::int32_t> row = automaton_.row(from);
-    for (const auto& [byte, next] : continue_[static_cast<std::size_t>(utf8)]) {
-      const std::int32_t here = row[automaton_.class_of(byte)];
+    for (const auto& [c, next] : continue_[static_cast<std::size_t>(utf8)]) {
+      const std::int32_t here = row[c];
       if (next == Utf8::border) {
         if (here != to) return false;
         continue;
@@ -96,7 +96,7 @@ class CharacterClasses {
       for (unsigned byte = 0x80; byte < 256; ++byte) {
         const Utf8 next = utf8_step(static_cast<Utf8>(utf8), static_cast<std::uint8_t>(byte));
         if (next != Utf8::bad && is_first(byte, static_cast<std::uint32_t>(next)))
-          continue_[utf8].push_back({static_cast<std::uint8_t>(byte), next});
+          continue_[utf8].push_back({automaton_.class_of(static_cast<std::uint8_t>(byte)), next});
       }
     }
   }
@@ -104,6 +104,7 @@ class CharacterClasses {
   const GrammarAutomaton& automaton_;
   std::vector<CharacterKinds> kinds_;
   std::vector<std::uint8_t> last_bytes_, ascii_;
+  // [how far a character is]: classes of the bytes that go on with it, and how far it is then.
   std::array<std::vector<std::pair<std::uint8_t, Utf8>>, static_cast<std::size_t>(Utf8::bad)> continue_;
 };
 

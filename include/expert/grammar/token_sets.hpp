@@ -132,11 +132,13 @@ class TokenSets {
     CharacterKinds next = 0;   // all kinds that can come next: edges, calls, what follows the rule
     CharacterKinds stack = 0;  // those of the rules it calls and of what follows its own
     CharacterKinds exit = 0;   // those that are not in `loop`, or that can also leave it
+    CharacterKinds link = 0;   // whole kinds that lead where a letter does
     CharacterKinds first = 0, rest = 0;
     CharacterKinds rest_exit = 0;  // kinds that go elsewhere, from here on
     std::int32_t home = none;      // the state that the text ends up in, where it may be of any length
     std::size_t run = 0;
     bool known = false, rest_known = false;
+    bool goes_on = false;  // the text may be longer than `run` says
   };
   struct Work {  // a result in the making
     std::vector<std::int32_t> ids, ends;
@@ -157,21 +159,24 @@ class TokenSets {
   }
   void fill(Profile& profile, std::int32_t state) const {
     const auto row = automaton_.row(state);
-    const std::uint64_t way = with_mask_kernels(isa_, [&](auto kernels) {
-      return decltype(kernels)::leaving(row.data(), classes_.kinds().data(), row.size(), state);
+    const std::int32_t to = letter_leads(state);
+    std::uint32_t kinds[4];
+    with_mask_kernels(isa_, [&](auto kernels) {
+      decltype(kernels)::split(kinds, row.data(), classes_.kinds().data(), row.size(), state, to);
     });
-    const auto leaves = static_cast<CharacterKinds>(way);  // kinds with a byte that goes on,
-    CharacterKinds loops = 0, others = 0;                  // that leads back, that does not
-    if (way >> 32 != 0)
+    const auto [back, on, elsewhere, nowhere] = kinds;  // have a byte that leads there
+    CharacterKinds loops = 0, others = 0;               // have an ASCII byte that leads back, that does not
+    if (back != 0)
       for (const std::uint8_t byte : classes_.ascii())
         (automaton_.next(state, byte) == state ? loops : others) |= ascii_kinds[byte];
     profile.loop = loops & ~others;
+    profile.link = (to == state ? back : on & ~back) & ~(elsewhere | nowhere);
     const auto [begin, end] = automaton_.calls(state);
     for (const auto* call = begin; call != end; ++call)
       profile.stack |= first_kinds_[static_cast<std::size_t>(call->rule)];
     if (automaton_.ends(state)) profile.stack |= follow_kinds_[static_cast<std::size_t>(automaton_.rule_of(state))];
-    profile.exit = leaves | (loops & others) | profile.stack;
-    if ((leaves & beyond_ascii) && classes_.every_character_leads(state, state)) {
+    profile.exit = on | elsewhere | (loops & others) | profile.stack;
+    if (((on | elsewhere) & beyond_ascii) && classes_.every_character_leads(state, state)) {
       profile.loop |= beyond_ascii;
       profile.exit = (profile.exit & ~beyond_ascii) | (profile.stack & beyond_ascii);
     }
@@ -212,49 +217,68 @@ class TokenSets {
     here.run = unlimited;
     return true;
   }
-  // A row of states, each of which goes to the next one by the same kinds: a bounded repetition. All of the row are
-  // filled, from the last one on.
+  // A row of states, each of which goes to the next one by the same kinds: a bounded repetition. It is followed no
+  // further than a token reaches, and a little more, so that who comes from the next state need not do it again.
   void find_chain(std::int32_t state) {
     const CharacterKinds kinds = link(state).first;
     if ((kinds & worth_a_pass) == 0) return;
+    constexpr std::size_t more = 8;
+    const std::size_t far = longest_token() + more;
     std::vector<std::int32_t> row;
     std::int32_t at = state;
-    for (Link next = link(at); next.first == kinds && (at == state || !profile(at).rest_known); next = link(at)) {
-      profile(at).rest_known = true;
+    const auto is_member = [&] {
+      const Profile& here = profile(at);
+      return here.run > 0 && here.first == kinds && here.rest == kinds;
+    };
+    const auto away = [&](const Profile& from) { return from.stack | (from.next & ~kinds); };
+    while (row.size() < far) {
+      const bool was_member = is_member();
+      if (was_member ? !profile(at).goes_on : profile(at).rest_known && at != state) break;
+      const Link next = was_member ? Link{kinds, letter_leads(at)} : link(at);
+      if (next.first != kinds) break;
+      Profile& here = profile(at);
+      here.rest_known = here.goes_on = true;
+      here.first = here.rest = kinds;
+      here.run = std::max<std::size_t>(here.run, 1);
       row.push_back(at);
       at = next.second;
       if (profile(at).loop & worth_a_pass) with_rest(at);
     }
-    const Profile* behind = &profile(at);
-    const bool goes_on = behind->run > 0 && behind->first == kinds && behind->rest == kinds;
-    const bool is_ring = std::find(row.begin(), row.end(), at) != row.end();
-    std::size_t run = is_ring ? unlimited : goes_on ? behind->run : 0;
-    CharacterKinds exit = goes_on ? behind->rest_exit : behind->next;  // behind the row all that comes is of interest
-    if (is_ring) {
-      exit = 0;
-      for (const std::int32_t member : row) exit |= profile(member).stack | (profile(member).next & ~kinds);
-    }
+    const Profile behind = profile(at);
+    const bool goes_on = is_member() ? behind.goes_on : row.size() == far;
+    std::size_t run = is_member() ? behind.run : 0;
+    // Behind the row all that comes is of interest, if a token reaches it.
+    CharacterKinds exit = is_member() ? behind.rest_exit | away(behind) : goes_on ? 0 : behind.next;
     for (std::size_t i = row.size(); i-- > 0;) {
       Profile& here = profile(row[i]);
-      exit |= here.stack | (here.next & ~kinds);
+      exit |= away(here);
       run = std::min(run + 1, unlimited);
-      here.first = here.rest = kinds;
       here.rest_exit = exit;
       here.run = run;
+      here.goes_on = goes_on;
     }
+  }
+  // Of a text that a token may begin with: `run` is as many characters as any token has, or all there are.
+  const Profile& with_all_rest(std::int32_t state) {
+    const Profile& here = with_rest(state);
+    if (here.goes_on && !is_endless(here.run)) find_chain(state);
+    return here;
+  }
+  bool is_endless(std::size_t run) { return run == unlimited || run >= longest_token(); }
+  std::size_t longest_token() {  // in characters
+    while (!vocabulary_.longer_than(longest_token_).empty()) ++longest_token_;
+    return longest_token_;
+  }
+  std::int32_t letter_leads(std::int32_t state) const {
+    const std::int32_t to = automaton_.next(state, 'z');
+    return to == GrammarAutomaton::dead ? automaton_.next(state, 'Q') : to;
   }
   // Kinds all of whose characters lead to one other state, and that state.
   using Link = std::pair<CharacterKinds, std::int32_t>;
-  Link link(std::int32_t state) const {
-    std::int32_t to = automaton_.next(state, 'z');
-    if (to == GrammarAutomaton::dead) to = automaton_.next(state, 'Q');
+  Link link(std::int32_t state) {
+    const std::int32_t to = letter_leads(state);
     if (to == GrammarAutomaton::dead) return {0, to};
-    const std::span<const std::int32_t> row = automaton_.row(state);
-    const std::uint64_t split = with_mask_kernels(isa_, [&](auto kernels) {
-      return decltype(kernels)::split(row.data(), classes_.kinds().data(), row.size(), to);
-    });
-    constexpr CharacterKinds ascii = ~(beyond_ascii | ill_formed);
-    CharacterKinds kinds = static_cast<CharacterKinds>(split) & ~static_cast<CharacterKinds>(split >> 32) & ascii;
+    CharacterKinds kinds = profile(state).link & ~(beyond_ascii | ill_formed);
     if (classes_.every_character_leads(state, to)) kinds |= beyond_ascii;
     return {kinds, to};
   }
@@ -377,7 +401,7 @@ class TokenSets {
 
   // Tokens of which all that is behind `node` (the root or the space) is such a text as a profile describes.
   const std::uint64_t* text_mask(CharacterKinds first, CharacterKinds rest, std::size_t run, std::int32_t node) {
-    if (vocabulary_.longer_than(run).empty()) run = unlimited;
+    if (is_endless(run)) run = unlimited;
     for (const TextMask& known : text_masks_)
       if (known.rest == rest && known.first == first && known.run == run && known.node == node)
         return known.words.data();
@@ -435,7 +459,7 @@ class TokenSets {
               "Make the grammar less ambiguous");
     CharacterKinds kinds = covered.state == none ? 0 : profile(covered.state).rest;
     if (covered.state == none && (v == Vocabulary::root || v == vocabulary_.space())) {
-      const Profile& here = with_rest(state);
+      const Profile& here = with_all_rest(state);
       if (here.run > 1) {
         kinds = here.first;
         covered = {state, here.run};
@@ -478,7 +502,7 @@ class TokenSets {
     if (!within && covered.left != unlimited) --covered.left;
     if (covered.left == 0) return arrive(work, w, to, {});
     const Profile& here = within ? start : with_rest(to);
-    const bool as_said = within || (here.run == covered.left && here.first == start.rest && here.rest == start.rest);
+    const bool as_said = within || (here.run >= covered.left && here.first == start.rest && here.rest == start.rest);
     if (!as_said || (child.below & here.rest_exit)) arrive(work, w, to, covered);
   }
   [[gnu::noinline]] void visit_open(Work& work, std::int32_t w, std::int32_t to) {
@@ -487,8 +511,8 @@ class TokenSets {
     // Where only the loop goes on, all tokens below do; or where what is below is such a text as the profile describes.
     bool all = child.byte < 0x80 && (child.below & (~there.loop | there.exit)) == 0;
     if (!all && child.byte < 0x80 && child.tokens_end > child.own_end + 1 && (child.below & ~there.next) == 0) {
-      const Profile& here = with_rest(to);
-      all = here.run == unlimited && here.first == here.rest && (child.below & (~here.rest | here.rest_exit)) == 0;
+      const Profile& here = with_all_rest(to);
+      all = here.first == here.rest && (child.below & (~here.rest | here.rest_exit)) == 0 && is_endless(here.run);
     }
     const auto tokens = all ? vocabulary_.tokens_below(w) : vocabulary_.own_tokens(w);
     work.ids.insert(work.ids.end(), tokens.begin(), tokens.end());
@@ -525,6 +549,7 @@ class TokenSets {
   std::vector<CharacterKinds> first_kinds_, follow_kinds_;  // (rules)
   std::vector<std::uint32_t> seen_;                         // (states) the serial_ at which leads_home() saw each last
   std::uint32_t serial_ = 0;
+  std::size_t longest_token_ = 0;
   std::deque<TextMask> text_masks_;  // a mask stays where it is
   IntIndex by_node_, by_list_, by_content_;
   std::deque<Result> results_;  // a result stays where it is

@@ -1,7 +1,9 @@
 // Masks and matchers against brute force over a whole vocabulary and against the grammar's own meaning.
+#include <algorithm>
 #include <bit>
 #include <cstdint>
 #include <limits>
+#include <numeric>
 #include <random>
 #include <span>
 #include <string>
@@ -214,6 +216,36 @@ TEST_CASE("masks of texts that begin unlike they go on equal brute force", "[gra
             }
           }
   CHECK(grammars == 378);
+}
+
+// Such a text is looked at no further than tokens reach, and what is known of it grows with the places asked for.
+TEST_CASE("masks all along a text of bounded length equal brute force, in any order", "[grammar]") {
+  const Vocabulary vocabulary = vocabulary_of(small_tokens());
+  const std::string grammars[] = {"root ::= \"'\" [^'\\\\\\x00-\\x1f]{0,90} \"'\"",
+                                  "root ::= [a-z_]{3,75} | [A-Z]{2,70} \"(\"",
+                                  "root ::= ([a-z] [a-z] [a-z\\u0080-\\U0010ffff])* \"(\"",
+                                  "root ::= \"'\" ([^'\\\\] | \"\\\\\" [a-z]){0,80} \"'\" | \"'\" [a-zé]{60} \" \""};
+  constexpr std::size_t places = 92;
+  std::vector<std::size_t> forward(places), any(places);
+  std::iota(forward.begin(), forward.end(), std::size_t{0});
+  std::iota(any.begin(), any.end(), std::size_t{0});
+  std::shuffle(any.begin(), any.end(), std::mt19937(3));
+  const std::vector<std::size_t> backward(forward.rbegin(), forward.rend());
+  std::int64_t checked = 0;
+  for (const std::string& grammar : grammars)
+    for (const std::vector<std::size_t>& order : {forward, backward, any}) {
+      INFO(grammar);
+      const GrammarAutomaton automaton(parse_gbnf(grammar, "g"));
+      TokenMasks masks(automaton, vocabulary);
+      for (const std::size_t place : order)
+        for (const std::string start : {"'", ""}) {
+          GrammarMatcher matcher(masks);
+          if (!matcher.accept_text(start + std::string(place, 'z'))) continue;
+          check_mask(matcher, vocabulary);
+          ++checked;
+        }
+    }
+  CHECK(checked == 1026);
 }
 
 TEST_CASE("with a real tokenizer masks equal brute force at every step of SQL and JSON", "[grammar]") {
