@@ -7,7 +7,7 @@ command=./check.sh
 packages="g++ cmake ninja-build python3 zlib1g-dev libcli11-dev libpg-query-dev libsqlite3-dev"
 case ${1-tests} in
   quickstart) command=./quickstart.sh ;;
-  tests) packages="$packages clang git python3-venv catch2 nlohmann-json3-dev libvalijson-dev libeigen3-dev libbenchmark-dev" ;;
+  tests) packages="$packages clang git python3-venv catch2 nlohmann-json3-dev libvalijson-dev libeigen3-dev libbenchmark-dev node-typescript" ;;
   *) echo "install_dependencies.sh: \"$1\" is neither tests nor quickstart" >&2 && exit 2 ;;
 esac
 

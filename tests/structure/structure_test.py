@@ -3,6 +3,7 @@ import tempfile
 import unittest
 from pathlib import Path
 
+import header_chains
 import pages
 import rules
 
@@ -91,6 +92,19 @@ class BrokenTrees(unittest.TestCase):
                 ("surprise.hpp", "", 1)]:
             with self.subTest(where=where, line=line):
                 self.assertEqual(self.includes(where, line), violations)
+
+    def test_chains_of_headers(self):
+        text = '#include "a.hpp"\n#ifdef X\n#include "b.hpp"\n#endif\n#include <c.hpp>\n'
+        self.assertEqual(header_chains.always_included(text), {"a.hpp"})
+        tree = {"a": set(), "b": {"a"}, "c": {"a"}, "d": {"b", "c"}, "e": set(), "f": {"d", "e", "<z>"}}
+        reached = header_chains.closure(tree)
+        self.assertEqual(reached["f"], {"a", "b", "c", "d", "e"})
+        lists = header_chains.chains(tree)
+        self.assertEqual(sorted(header for chain in lists for header in chain), sorted(tree))
+        self.assertEqual(len(lists), 3)  # b, c and e include one another in no way
+        for chain in lists:
+            for earlier, later in zip(chain, chain[1:]):
+                self.assertIn(earlier, reached[later])
 
     def test_umbrella(self):
         tree = {"include/expert/expert.hpp": '#include "expert/loss.hpp"\n', "include/expert/loss.hpp": HEADER}
