@@ -5,7 +5,7 @@ option(EXPERT_WERROR "Warnings are errors, as the presets for work on the librar
 option(EXPERT_UNITY "Compile the sources of a target together: less work in all, more after a change" OFF)
 option(EXPERT_VERIFY_HEADERS "Compile the public headers so that each must stand alone" OFF)
 option(EXPERT_TEST_FAULTS "Test what happens to processes that are killed and whose system calls fail" ON)
-set(EXPERT_BENCH_FLAGS "" CACHE STRING "Further flags for programs that measure: -O0 where it is enough that they build")
+set(EXPERT_BENCH_FLAGS "" CACHE STRING "Further flags for programs that no test runs: -O0 where it is enough that they build")
 separate_arguments(EXPERT_BENCH_FLAGS)
 
 if(NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)
