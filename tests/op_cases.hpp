@@ -168,8 +168,8 @@ OpCase attention_case(bool backward, std::int64_t tokens, std::int64_t head_dim)
                         std::vector<T>(index(kv)),
                         std::vector<float>(index(tokens * heads))};
             attention_forward(cpu, tokens, heads, kv_heads, head_dim, 0.1f, state.q.data(), heads * head_dim,
-                              state.k.data(), state.v.data(), kv_heads * head_dim, state.keys.data(), state.out.data(),
-                              heads * head_dim, state.lse.data());
+                              state.k.data(), state.v.data(), {kv_heads * head_dim, head_dim}, state.keys.data(),
+                              state.out.data(), heads * head_dim, state.lse.data());
             return run_of<State>(
                 std::move(state),
                 [](State& s) {
@@ -179,19 +179,51 @@ OpCase attention_case(bool backward, std::int64_t tokens, std::int64_t head_dim)
                                        s.keys.data(), s.out.data(), Q, s.lse.data(), s.d_out.data(), Q, s.d_q.data(), Q,
                                        s.d_k.data(), s.d_v.data(), KV);
                   else
-                    attention_forward(s.cpu, s.n, s.H, s.K, s.D, 0.1f, s.q.data(), Q, s.k.data(), s.v.data(), KV,
+                    attention_forward(s.cpu, s.n, s.H, s.K, s.D, 0.1f, s.q.data(), Q, s.k.data(), s.v.data(), {KV, s.D},
                                       s.keys.data(), s.out.data(), Q, s.lse.data());
                 },
                 [](State& s) {
                   const std::int64_t Q = s.H * s.D, KV = s.K * s.D;
                   State e = s;
-                  reference::attention_forward(s.n, s.H, s.K, s.D, 0.1f, s.q.data(), Q, s.k.data(), s.v.data(), KV,
-                                               s.keys.data(), e.out.data(), Q, e.lse.data());
+                  reference::attention_forward(s.n, s.H, s.K, s.D, 0.1f, s.q.data(), Q, s.k.data(), s.v.data(),
+                                               {KV, s.D}, s.keys.data(), e.out.data(), Q, e.lse.data());
                   if (!s.backward) return worst_error(s.out, e.out);
                   reference::attention_backward(s.n, s.n, s.H, s.K, s.D, 0.1f, s.q.data(), Q, s.k.data(), s.v.data(),
                                                 KV, s.keys.data(), s.out.data(), Q, s.lse.data(), s.d_out.data(), Q,
                                                 e.d_q.data(), Q, e.d_k.data(), e.d_v.data(), KV);
                   return std::max({worst_error(s.d_q, e.d_q), worst_error(s.d_k, e.d_k), worst_error(s.d_v, e.d_v)});
+                });
+          }};
+}
+
+// One query of sixteen heads behind a cache of keys of eight, head by head.
+inline OpCase decode_attention_case(std::int64_t keys, std::int64_t head_dim) {
+  struct State {
+    Cpu cpu;
+    std::int64_t keys, D, H, K;
+    std::vector<bf16> q, k, v, out;
+    std::vector<float> lse;
+    HeadLayout layout() const { return {D, keys * D}; }
+    KeyRanges range() const { return {0, 0, 0, static_cast<std::int32_t>(keys)}; }
+  };
+  constexpr std::int64_t heads = 16, kv_heads = 8;
+  const std::int64_t q = heads * head_dim, kv = keys * kv_heads * head_dim;
+  return {"attention of a token bf16", Bound::bytes, 2.0 * static_cast<double>(kv) * sizeof(bf16), unit<bf16>,
+          [=](Cpu& cpu) {
+            return run_of<State>(
+                {cpu, keys, head_dim, heads, kv_heads, random_values<bf16>(q, 1), random_values<bf16>(kv, 2),
+                 random_values<bf16>(kv, 3), std::vector<bf16>(index(q)), std::vector<float>(index(heads))},
+                [](State& s) {
+                  const KeyRanges range = s.range();
+                  attention_forward(s.cpu, 1, s.H, s.K, s.D, 0.1f, s.q.data(), s.H * s.D, s.k.data(), s.v.data(),
+                                    s.layout(), &range, s.out.data(), s.H * s.D, s.lse.data());
+                },
+                [](State& s) {
+                  const KeyRanges range = s.range();
+                  std::vector<bf16> expected(s.out.size());
+                  reference::attention_forward(1, s.H, s.K, s.D, 0.1f, s.q.data(), s.H * s.D, s.k.data(), s.v.data(),
+                                               s.layout(), &range, expected.data(), s.H * s.D, s.lse.data());
+                  return worst_error(s.out, expected);
                 });
           }};
 }
@@ -272,10 +304,10 @@ void add_row_cases(std::vector<OpCase>& cases, std::int64_t rows, std::int64_t h
     const RopeTable table{s.c.data(), s.c2.data()};
     if (by_reference)
       reference::qk_norm_rope_forward(s.rows, heads, D, 1e-6f, s.x.data(), s.c2.data(), s.y.data(), table,
-                                      positions.data(), s.out.data(), s.cols, nullptr, s.f.data());
+                                      positions.data(), s.out.data(), {s.cols, D}, nullptr, s.f.data());
     else
       qk_norm_rope_forward(s.cpu, s.rows, heads, D, 1e-6f, s.x.data(), s.c2.data(), s.y.data(), table, positions.data(),
-                           s.out.data(), s.cols, nullptr, s.f.data());
+                           s.out.data(), {s.cols, D}, nullptr, s.f.data());
   }));
   cases.push_back(row_case<T>("qk_norm_rope backward, DoRA", 3, rows, hidden, 2 * u, [](S& s, bool by_reference) {
     constexpr std::int64_t D = 64;
@@ -375,6 +407,7 @@ inline std::vector<OpCase> op_cases(std::int64_t rows, std::int64_t hidden, std:
     cases.push_back(attention_case<float>(backward, rows, hidden / 8));
     cases.push_back(attention_case<bf16>(backward, rows, hidden / 8));
   }
+  cases.push_back(decode_attention_case(4 * rows, hidden / 8));
   add_row_cases<float>(cases, rows, hidden, vocab);
   add_row_cases<bf16>(cases, rows, hidden, vocab);
   cases.push_back(row_case<float>("adamw", 7, rows, hidden, 4e-6, [](RowState<float>& s, bool by_reference) {

@@ -51,6 +51,7 @@ struct LayerBuffers {
   float *rstd_input, *rstd_q, *rstd_k, *rstd_post, *lse;
   std::array<T*, all_projections.size()> rank_rows{};  // x A^T by target
   std::array<T*, all_projections.size()> branch{};     // DoRA with dropout: the dropped product, before its scale
+  HeadLayout kv{E::model::num_key_value_heads * E::model::head_dim, E::model::head_dim};  // of k_rotated and v_scaled
 };
 
 template <class E>
@@ -140,7 +141,7 @@ void project_forward(Cpu& cpu, const ForwardContext<E>& context, std::int64_t la
           base_forward(cpu, n, w, context.dropped_rest, y);
           residual_add(cpu, n, w.out, y, product, c, y);
         } else {
-          scale_columns(cpu, n, w.out, product, c, y, w.out, nullptr);
+          scale_columns(cpu, n, 1, w.out, product, c, y, {w.out, w.out}, nullptr);
         }
       }
       return;
@@ -158,19 +159,19 @@ void attend_forward(Cpu& cpu, const ForwardContext<E>& context, std::int64_t lay
                     const LayerBuffers<E>& b) noexcept {
   using M = typename E::model;
   using P = Projection;
-  constexpr std::int64_t H = M::num_attention_heads, K = M::num_key_value_heads, D = M::head_dim, Q = H * D, KV = K * D;
+  constexpr std::int64_t H = M::num_attention_heads, K = M::num_key_value_heads, D = M::head_dim, Q = H * D;
   const auto eps = static_cast<float>(M::rms_norm_eps);
   const auto& w = context.model->layers[static_cast<std::size_t>(layer)];
   const std::int64_t n = tokens.tokens;
   const auto scale = [&](P p) { return detail::column_scale(context, layer, p); };
 
   qk_norm_rope_forward(cpu, n, H, D, eps, b.q, scale(P::q_proj), w.q_norm, context.rope, tokens.positions, b.q_rotated,
-                       Q, nullptr, b.rstd_q);
+                       {Q, D}, nullptr, b.rstd_q);
   qk_norm_rope_forward(cpu, n, K, D, eps, b.k, scale(P::k_proj), w.k_norm, context.rope, tokens.positions, b.k_rotated,
-                       KV, tokens.cache_rows, b.rstd_k);
-  scale_columns(cpu, n, KV, b.v, scale(P::v_proj), b.v_scaled, KV, tokens.cache_rows);
+                       b.kv, tokens.cache_rows, b.rstd_k);
+  scale_columns(cpu, n, K, D, b.v, scale(P::v_proj), b.v_scaled, b.kv, tokens.cache_rows);
   const PhaseScope scope(cpu, Phase::attention_forward);
-  attention_forward(cpu, n, H, K, D, detail::attention_scale<M>(), b.q_rotated, Q, b.k_rotated, b.v_scaled, KV,
+  attention_forward(cpu, n, H, K, D, detail::attention_scale<M>(), b.q_rotated, Q, b.k_rotated, b.v_scaled, b.kv,
                     tokens.keys, b.context, Q, b.lse);
 }
 

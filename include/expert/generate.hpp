@@ -189,24 +189,29 @@ class Generator {
   // Row 0 holds keys and values of these tokens already (kv_cache_file.hpp).
   void adopt_prefix(std::span<const std::int32_t> ids) {
     prefix_.assign(ids.begin(), ids.end());
-    const std::int64_t n = std::ssize(prefix_) * kv_width;
+    const std::int64_t n = std::ssize(prefix_) * M::head_dim;
     for (std::int64_t l = 0; l < M::num_hidden_layers; ++l)
-      for (std::int64_t row = 1; row < options_.rows; ++row) {
-        std::copy_n(keys(l, 0), n, keys(l, row));
-        std::copy_n(values(l, 0), n, values(l, row));
-      }
+      for (std::int64_t head = 0; head < M::num_key_value_heads; ++head)
+        for (std::int64_t row = 1; row < options_.rows; ++row) {
+          std::copy_n(keys(l, head, 0), n, keys(l, head, row));
+          std::copy_n(values(l, head, 0), n, values(l, head, row));
+        }
   }
-  // (context_length, kv_width) of one layer and row; rotated keys.
-  static constexpr std::int64_t kv_width = M::num_key_value_heads * M::head_dim;
-  T* keys(std::int64_t layer, std::int64_t row) const { return at(Plan::key_cache) + cache_offset(layer, row); }
-  T* values(std::int64_t layer, std::int64_t row) const { return at(Plan::value_cache) + cache_offset(layer, row); }
+  // (context_length, head_dim) of one layer, key head and row; rotated keys. A head's keys lie side by side, those of
+  // all rows, since decoding reads them head by head.
+  T* keys(std::int64_t layer, std::int64_t head, std::int64_t row) const {
+    return at(Plan::key_cache) + cache_offset(layer, head, row);
+  }
+  T* values(std::int64_t layer, std::int64_t head, std::int64_t row) const {
+    return at(Plan::value_cache) + cache_offset(layer, head, row);
+  }
   const ModelView<E>& model() const { return model_; }
   const AdapterView<E>* adapter() const { return context_.adapter; }
   const GeneratorOptions& options() const { return options_; }
 
  private:
-  std::int64_t cache_offset(std::int64_t layer, std::int64_t row) const {
-    return (layer * options_.rows + row) * options_.context_length * kv_width;
+  std::int64_t cache_offset(std::int64_t layer, std::int64_t head, std::int64_t row) const {
+    return ((layer * M::num_key_value_heads + head) * options_.rows + row) * options_.context_length * M::head_dim;
   }
   T* at(std::size_t region) const { return arena_.at<T>(region); }
   float* floats(std::size_t region) const { return arena_.at<float>(region); }
@@ -308,15 +313,16 @@ class Generator {
                       floats(Plan::row_statistics),
                       floats(Plan::log_sum_exp),
                       {},
-                      {}};
+                      {},
+                      {M::head_dim, options_.rows * options_.context_length * M::head_dim}};
     for (const Projection p : all_projections) {
       b.rank_rows[index_of(p)] = at(Plan::rank_rows);
       b.branch[index_of(p)] = at(Plan::branch);
     }
     embed<E>(cpu_, model_, tokens, b.x);
     for (std::int64_t l = 0; l < M::num_hidden_layers; ++l) {
-      b.k_rotated = keys(l, 0);
-      b.v_scaled = values(l, 0);
+      b.k_rotated = keys(l, 0, 0);
+      b.v_scaled = values(l, 0, 0);
       layer_forward<E>(cpu_, context_, l, tokens, b);
     }
   }

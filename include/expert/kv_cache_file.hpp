@@ -1,7 +1,7 @@
 // The shared prefix of a generator <-> a safetensors file: token ids, keys and values of every layer, and what they
 // were computed with. A file is attached only to the model, adapter and rotation that it came from.
 //
-//   input_ids (n) I32, layers.L.keys and layers.L.values (n, num_key_value_heads * head_dim) in the compute type
+//   input_ids (n) I32, layers.L.keys and layers.L.values (num_key_value_heads, n, head_dim) in the compute type
 //   metadata: format, model, base, adapter, rope: names and hashes
 #pragma once
 #include <algorithm>
@@ -74,7 +74,7 @@ SafetensorsMetadata kv_cache_origin(const Generator<E>& generator) {
       adapter.update(std::as_bytes(
           std::span(view->scale, static_cast<std::size_t>(AdapterLayout<E>::layer_outputs * M::num_hidden_layers))));
   }
-  return {{"format", "expert-kv-1"},
+  return {{"format", "expert-kv-2"},
           {"model", std::string(M::name)},
           {"quantization", std::string(E::quant::quantization)},
           {"base", base_fingerprint<E>(generator.model())},
@@ -101,17 +101,21 @@ void save_kv_cache(const Generator<E>& generator, const std::string& path) {
   static_cast<void>(persists_kv<E>{});
   using T = typename E::compute::type;
   const std::span<const std::int32_t> ids = generator.prefix();
-  const std::int64_t n = std::ssize(ids), width = Generator<E>::kv_width;
+  constexpr std::int64_t heads = E::model::num_key_value_heads, D = E::model::head_dim;
+  const std::int64_t n = std::ssize(ids);
   std::vector<TensorData> tensors{{"input_ids", DType::I32, {n}, std::as_bytes(ids)}};
-  const auto add = [&](std::string name, const T* rows) {
+  const auto step = static_cast<std::size_t>(generator.options().rows * generator.options().context_length * D);
+  const auto add = [&](std::string name, const T* first) {
     tensors.push_back({std::move(name),
                        dtype_of<T>,
-                       {n, width},
-                       std::as_bytes(std::span(rows, static_cast<std::size_t>(n * width)))});
+                       {heads, n, D},
+                       std::as_bytes(std::span(first, static_cast<std::size_t>(n * D))),
+                       heads,
+                       step * sizeof(T)});
   };
   for (std::int64_t l = 0; l < E::model::num_hidden_layers; ++l) {
-    add(detail::kv_tensor(l, "keys"), generator.keys(l, 0));
-    add(detail::kv_tensor(l, "values"), generator.values(l, 0));
+    add(detail::kv_tensor(l, "keys"), generator.keys(l, 0, 0));
+    add(detail::kv_tensor(l, "values"), generator.values(l, 0, 0));
   }
   write_safetensors(path, std::move(tensors), detail::kv_cache_origin(generator));
 }
@@ -157,11 +161,15 @@ void load_kv_cache(Generator<E>& generator, const std::string& path, const Limit
                  .fix = "Open a context that is longer than the prefix"});
   std::vector<std::int32_t> ids(static_cast<std::size_t>(n));
   std::memcpy(ids.data(), ids_data, ids.size() * sizeof(std::int32_t));
-  const std::int64_t width = Generator<E>::kv_width;
-  const auto bytes = static_cast<std::size_t>(n * width) * sizeof(T);
+  constexpr std::int64_t heads = E::model::num_key_value_heads, D = E::model::head_dim;
+  const auto bytes = static_cast<std::size_t>(n * D) * sizeof(T);
   for (std::int64_t l = 0; l < E::model::num_hidden_layers; ++l) {
-    std::memcpy(generator.keys(l, 0), tensor(detail::kv_tensor(l, "keys"), dtype_of<T>, {n, width}), bytes);
-    std::memcpy(generator.values(l, 0), tensor(detail::kv_tensor(l, "values"), dtype_of<T>, {n, width}), bytes);
+    const std::byte *keys = tensor(detail::kv_tensor(l, "keys"), dtype_of<T>, {heads, n, D}),
+                    *values = tensor(detail::kv_tensor(l, "values"), dtype_of<T>, {heads, n, D});
+    for (std::int64_t head = 0; head < heads; ++head, keys += bytes, values += bytes) {
+      std::memcpy(generator.keys(l, head, 0), keys, bytes);
+      std::memcpy(generator.values(l, head, 0), values, bytes);
+    }
   }
   generator.adopt_prefix(ids);
 }

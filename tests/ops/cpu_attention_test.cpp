@@ -77,7 +77,7 @@ struct Case {
     out.assign(q.size(), T(9.0f)), d_q = out, d_k.assign(k.size(), T(9.0f)), d_v = d_k;
     lse.assign(static_cast<std::size_t>(queries() * heads), 9.0f);
     attention_forward(cpu, queries(), heads, kv_heads, head_dim, scale, q.data(), q_stride(), k.data(), v.data(),
-                      kv_stride(), keys.data(), out.data(), q_stride(), lse.data());
+                      {kv_stride(), head_dim}, keys.data(), out.data(), q_stride(), lse.data());
     attention_backward(cpu, queries(), keys_count, heads, kv_heads, head_dim, scale, q.data(), q_stride(), k.data(),
                        v.data(), kv_stride(), keys.data(), out.data(), q_stride(), lse.data(), d_out.data(), q_stride(),
                        d_q.data(), q_stride(), d_k.data(), d_v.data(), kv_stride());
@@ -250,6 +250,49 @@ TEST_CASE("queries of one decode step have the bits that each has alone", "[atte
     }
 }
 
+TEMPLATE_TEST_CASE("where the heads of the keys lie changes no bit, for few queries and many", "[attention]", float,
+                   bf16) {
+  for (const Isa isa : all_usable_isas())
+    for (const std::int32_t queries : {1, 5, 150})
+      for (const std::int64_t heads : {3, 6}) {
+        Case<TestType> c{.heads = heads,
+                         .kv_heads = 3,
+                         .head_dim = 24,
+                         .keys_count = 310,
+                         .keys = random_ranges(queries, 310, 5),
+                         .pad = 1};
+        c.fill(3);
+        CpuDevice device(2, isa);
+        Cpu cpu = device.cpu();
+        c.run(cpu);
+        // Heads one behind the other, with a gap between two and room behind each key.
+        const HeadLayout apart{26, 310 * 26 + 7};
+        std::vector<TestType> k(static_cast<std::size_t>(3 * apart.head), TestType(9.0f)), v = k, out(c.q.size());
+        for (std::int64_t j = 0; j < 310; ++j)
+          for (std::int64_t d = 0; d < 3 * 24; ++d) {
+            const auto to = static_cast<std::size_t>(j * apart.token + d / 24 * apart.head + d % 24),
+                       from = static_cast<std::size_t>(j * c.kv_stride() + d);
+            k[to] = c.k[from], v[to] = c.v[from];
+          }
+        std::vector<float> lse(c.lse.size());
+        attention_forward(cpu, c.queries(), heads, 3, 24, c.scale, c.q.data(), c.q_stride(), k.data(), v.data(), apart,
+                          c.keys.data(), out.data(), c.q_stride(), lse.data());
+        const auto width = static_cast<std::size_t>(heads * 24), stride = static_cast<std::size_t>(c.q_stride());
+        bool same = equal_bits(lse, 0, c.lse, 0, lse.size());
+        for (std::size_t t = 0; t < c.keys.size(); ++t)
+          same = same && equal_bits(out, t * stride, c.out, t * stride, width);
+        CHECK(same);
+        if (isa != Isa::Scalar) continue;
+        std::vector<TestType> expected(c.q.size());
+        reference::attention_forward(c.queries(), heads, 3, 24, c.scale, c.q.data(), c.q_stride(), c.k.data(),
+                                     c.v.data(), {c.kv_stride(), 24}, c.keys.data(), expected.data(), c.q_stride(),
+                                     lse.data());
+        reference::attention_forward(c.queries(), heads, 3, 24, c.scale, c.q.data(), c.q_stride(), k.data(), v.data(),
+                                     apart, c.keys.data(), out.data(), c.q_stride(), lse.data());
+        for (std::size_t t = 0; t < c.keys.size(); ++t) CHECK(equal_bits(out, t * stride, expected, t * stride, width));
+      }
+}
+
 TEST_CASE("a query without keys gives zeros, minus infinity, and no gradient", "[attention]") {
   for (const Isa isa : all_usable_isas()) {
     Case<float> c{.heads = 2, .kv_heads = 1, .head_dim = 8, .keys_count = 5, .keys = {{0, 0, 0, 0}, {3, 3, 2, 2}}};
@@ -365,15 +408,16 @@ TEMPLATE_TEST_CASE("a document has the same output bits alone, packed behind ano
     std::vector<float> lse(n * 4);
     const TestType *q = packed.q.data() + 37 * row, *k = packed.k.data() + 37 * kv_row,
                    *v = packed.v.data() + 37 * kv_row;
-    attention_forward(cpu, n, 4, 2, 32, 0.3f, q, row, k, v, kv_row, alone_keys.data(), out.data(), row, lse.data());
+    attention_forward(cpu, n, 4, 2, 32, 0.3f, q, row, k, v, {kv_row, 32}, alone_keys.data(), out.data(), row,
+                      lse.data());
     CHECK(equal_bits(out, 0, packed.out, 37 * row, out.size()));
     if constexpr (std::is_same_v<TestType, bf16>) continue;  // there a few tokens have an arithmetic of their own
     std::vector<TestType> one(row);
     std::vector<float> one_lse(4);
     bool same = true;
     for (std::size_t t = 0; t < n; t += 7) {
-      attention_forward(cpu, 1, 4, 2, 32, 0.3f, q + t * row, row, k, v, kv_row, alone_keys.data() + t, one.data(), row,
-                        one_lse.data());
+      attention_forward(cpu, 1, 4, 2, 32, 0.3f, q + t * row, row, k, v, {kv_row, 32}, alone_keys.data() + t, one.data(),
+                        row, one_lse.data());
       same = same && equal_bits(one, 0, out, t * row, row) && equal_bits(one_lse, 0, lse, t * 4, 4);
     }
     CHECK(same);

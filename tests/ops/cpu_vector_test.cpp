@@ -211,13 +211,14 @@ TEMPLATE_TEST_CASE("qk_norm_rope equals the reference, forward and backward, int
         const RopeTable table{cos.data(), sin.data()};
         for (const bool mapped : {false, true}) {
           const std::int32_t* out_rows = mapped ? rows.data() : nullptr;
-          const std::int64_t stride = width + 3;
-          std::vector<TestType> out(static_cast<std::size_t>(43 * stride), TestType(9.0f)), expected = out;
+          const HeadLayout layout = mapped ? HeadLayout{head_dim + 1, 40 * (head_dim + 1)}  // head by head
+                                           : HeadLayout{width + 3, head_dim};
+          std::vector<TestType> out(static_cast<std::size_t>(43 * (width + 3 * heads)), TestType(9.0f)), expected = out;
           std::vector<float> rstd(static_cast<std::size_t>(tokens * heads)), rstd_expected = rstd;
           qk_norm_rope_forward(cpu, tokens, heads, head_dim, 1e-6f, z.data(), c, weight.data(), table, positions.data(),
-                               out.data(), stride, out_rows, rstd.data());
+                               out.data(), layout, out_rows, rstd.data());
           reference::qk_norm_rope_forward(tokens, heads, head_dim, 1e-6f, z.data(), c, weight.data(), table,
-                                          positions.data(), expected.data(), stride, out_rows, rstd_expected.data());
+                                          positions.data(), expected.data(), layout, out_rows, rstd_expected.data());
           // In bf16 a flip before the rotation is a unit of a product, of which the result is a difference.
           check_close(out, expected, sizeof(TestType) == 2 ? 0x1p-9 : 2e-6);
           check_close(rstd, rstd_expected);
@@ -267,8 +268,10 @@ TEMPLATE_TEST_CASE("residuals, column scales and DoRA's gradient equal the refer
         for (const bool mapped : {false, true}) {
           const std::int32_t* out_rows = mapped ? to_rows.data() : nullptr;
           std::vector<TestType> wide(static_cast<std::size_t>(rows * (cols + 2)), TestType(3.0f)), wide_expected = wide;
-          scale_columns(cpu, rows, cols, z.data(), c, wide.data(), cols + 2, out_rows);
-          reference::scale_columns(rows, cols, z.data(), c, wide_expected.data(), cols + 2, out_rows);
+          const std::int64_t heads = mapped && cols % 2 == 0 ? 2 : 1, head_dim = cols / heads;
+          const HeadLayout layout = heads == 2 ? HeadLayout{head_dim, rows * head_dim + 1} : HeadLayout{cols + 2, cols};
+          scale_columns(cpu, rows, heads, head_dim, z.data(), c, wide.data(), layout, out_rows);
+          reference::scale_columns(rows, heads, head_dim, z.data(), c, wide_expected.data(), layout, out_rows);
           check_close(wide, wide_expected);
         }
         auto d_z = d_y, d_z_expected = d_y;

@@ -102,8 +102,8 @@ TEST_CASE("the fused norm and rotation equals rope_forward after a norm", "[rope
   std::vector<float> cos(16), sin(16), rstd(8);
   reference::rope_tables<bf16>(positions, inv_freq, 1.0f, cos.data(), sin.data());
   reference::qk_norm_rope_forward(tokens, heads, head_dim, 1e-6f, x.data(), nullptr, weight.data(),
-                                  RopeTable{cos.data(), sin.data()}, positions.data(), fused.data(), heads * head_dim,
-                                  nullptr, rstd.data());
+                                  RopeTable{cos.data(), sin.data()}, positions.data(), fused.data(),
+                                  {heads * head_dim, head_dim}, nullptr, rstd.data());
   for (std::size_t i = 0; i < 64; ++i) normed[i] = bf16(float(bf16(float(x[i]) * rstd[i / 8])) * float(weight[i % 8]));
   reference::rope_forward(tokens, heads, head_dim, normed.data(), cos.data(), sin.data(), rotated.data());
   CHECK(max_abs_difference(fused, rotated) == 0);

@@ -168,7 +168,7 @@ TEMPLATE_LIST_TEST_CASE("causal grouped-query attention gives torch's context an
   std::vector<float> o(q.size()), lse(static_cast<std::size_t>(total * heads)), gq(q.size()), gk(k.size()),
       gv(v.size());
   reference::attention_forward(total, heads, kv_heads, head_dim, scale, q.data(), q_stride, k.data(), v.data(),
-                               kv_stride, keys.data(), o.data(), q_stride, lse.data());
+                               {kv_stride, head_dim}, keys.data(), o.data(), q_stride, lse.data());
   check_close("attn.o", o, rows_of("o"), 0, f32_op);
   reference::attention_backward(total, total, heads, kv_heads, head_dim, scale, q.data(), q_stride, k.data(), v.data(),
                                 kv_stride, keys.data(), o.data(), q_stride, lse.data(), go.data(), q_stride, gq.data(),
@@ -184,7 +184,7 @@ TEMPLATE_LIST_TEST_CASE("causal grouped-query attention gives torch's context an
   }
   std::vector<float> o2(o.size()), gq2(gq.size()), gk2(gk.size()), gv2(gv.size());
   reference::attention_forward(total, heads, kv_heads, head_dim, scale, q.data(), q_stride, k.data(), v.data(),
-                               kv_stride, keys.data(), o2.data(), q_stride, lse.data());
+                               {kv_stride, head_dim}, keys.data(), o2.data(), q_stride, lse.data());
   reference::attention_backward(total, total, heads, kv_heads, head_dim, scale, q.data(), q_stride, k.data(), v.data(),
                                 kv_stride, keys.data(), o2.data(), q_stride, lse.data(), go.data(), q_stride,
                                 gq2.data(), q_stride, gk2.data(), gv2.data(), kv_stride);

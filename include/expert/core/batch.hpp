@@ -18,6 +18,12 @@ struct KeyRanges {
   friend bool operator==(const KeyRanges&, const KeyRanges&) = default;
 };
 
+// Where the heads of keys or values lie: head h of token t begins at t * token + h * head. Rows of all heads are
+// {heads * head_dim, head_dim}.
+struct HeadLayout {
+  std::int64_t token, head;
+};
+
 // One micro-batch: `rows` packed rows of at most `row_length` tokens, concatenated without padding between them.
 // Token i predicts labels[i] (already shifted: the id of token i + 1 of its document), or nothing where it is
 // ignore_index.

@@ -37,7 +37,8 @@ struct AttentionTiles {
   std::int64_t queries, heads, kv_heads, head_dim;
   float scale;
   const T *q, *k, *v;
-  std::int64_t q_stride, kv_stride;
+  std::int64_t q_stride;
+  HeadLayout kv;
   const KeyRanges* keys;
   std::int64_t rows;  // (query, head) pairs of a tile at most
 
@@ -351,7 +352,7 @@ struct AttentionTask {
                  tiles.head_dim) {}
 
   const T* key_rows(const T* x, const AttentionRun& run, std::int64_t j) const noexcept {
-    return x + j * a.kv_stride + run.kv * a.head_dim;
+    return x + j * a.kv.token + run.kv * a.kv.head;
   }
   // Weights take the place of the scores that they come from, row by row.
   static Weight* weights(float* scores) noexcept { return reinterpret_cast<Weight*>(scores); }
@@ -375,7 +376,7 @@ struct AttentionTask {
     run.for_key_tiles(
         a.keys, 0, std::numeric_limits<std::int64_t>::max(), [&](std::int64_t j, std::int64_t n, auto seen) noexcept {
           over_rows(run, seen, [&](std::int64_t r0, std::int64_t rows) noexcept {
-            products.scores(run, r0, rows, n, s.queries, key_rows(a.k, run, j), a.kv_stride, s.scores);
+            products.scores(run, r0, rows, n, s.queries, key_rows(a.k, run, j), a.kv.token, s.scores);
             for (std::int64_t r = 0; r < rows; ++r) {
               float* scores = s.scores + r * Products::ld;
               if (const std::int64_t visible = seen((r0 + r) / run.heads); visible > 0)
@@ -384,7 +385,7 @@ struct AttentionTask {
               else
                 K::fill_row(Products::padded(n), 0.0f, weights(scores));
             }
-            products.add(rows, n, weights(s.scores), key_rows(a.v, run, j), a.kv_stride, s.sums + r0 * width);
+            products.add(rows, n, weights(s.scores), key_rows(a.v, run, j), a.kv.token, s.sums + r0 * width);
           });
         });
     run.for_rows(out, out_stride, D, [&](std::int64_t r, T* row) noexcept {
@@ -430,8 +431,8 @@ struct AttentionBackwardTask : AttentionTask<Products, T> {
   template <class Seen>
   void tile(const AttentionRun& run, std::int64_t j, std::int64_t n, std::int64_t r0, std::int64_t rows,
             const Seen& seen) noexcept {
-    products.scores(run, r0, rows, n, s.queries, key_rows(a.k, run, j), a.kv_stride, s.scores);
-    products.scores(run, r0, rows, n, s.d_out, key_rows(a.v, run, j), a.kv_stride, s.d_scores);
+    products.scores(run, r0, rows, n, s.queries, key_rows(a.k, run, j), a.kv.token, s.scores);
+    products.scores(run, r0, rows, n, s.d_out, key_rows(a.v, run, j), a.kv.token, s.d_scores);
     for (std::int64_t r = 0; r < rows; ++r) {
       float *scores = s.scores + r * Products::ld, *d_scores = s.d_scores + r * Products::ld;
       K::attention_gradient_row(seen((r0 + r) / run.heads), Products::padded(n), lse[r0 + r], delta[r0 + r], a.scale,
@@ -440,7 +441,7 @@ struct AttentionBackwardTask : AttentionTask<Products, T> {
   }
   void add_queries(const AttentionRun& run, std::int64_t j, std::int64_t n, std::int64_t r0,
                    std::int64_t rows) noexcept {
-    products.add(rows, n, weights(s.d_scores), key_rows(a.k, run, j), a.kv_stride, s.sums + r0 * width);
+    products.add(rows, n, weights(s.d_scores), key_rows(a.k, run, j), a.kv.token, s.sums + r0 * width);
   }
   // d_q of the tokens of the run whose stripe is `stripe`.
   void store_queries(const AttentionRun& run, std::int64_t stripe, T* d_q, std::int64_t d_q_stride) noexcept {
@@ -518,19 +519,19 @@ void attention_over_queries(Cpu& cpu, const AttentionTiles<T>& a, F&& f, const M
 
 }  // namespace detail
 
-// q, out: (queries, heads * head_dim) rows of the given strides; k, v: (keys, kv_heads * head_dim) rows of kv_stride,
-// for example a KV cache; keys: (queries), the two ranges of one query disjoint; lse: (queries, heads), minus infinity
-// where a query has no key (its output is zero). heads is a multiple of kv_heads, head_dim at most max_head_dim.
+// q, out: (queries, heads * head_dim) rows of the given strides; k, v: kv_heads of (keys, head_dim) that lie as `kv`
+// says, for example a KV cache; keys: (queries), the two ranges of one query disjoint; lse: (queries, heads), minus
+// infinity where a query has no key (its output is zero). heads is a multiple of kv_heads, head_dim at most
+// max_head_dim.
 template <class T>
 void attention_forward(Cpu& cpu, std::int64_t queries, std::int64_t heads, std::int64_t kv_heads, std::int64_t head_dim,
-                       float scale, const T* q, std::int64_t q_stride, const T* k, const T* v, std::int64_t kv_stride,
+                       float scale, const T* q, std::int64_t q_stride, const T* k, const T* v, HeadLayout kv,
                        const KeyRanges* keys, T* out, std::int64_t out_stride, float* lse) noexcept {
-  if (detail::attend(cpu, queries, heads, kv_heads, head_dim, scale, q, q_stride, k, v, kv_stride, keys, out,
-                     out_stride, lse))
+  if (detail::attend(cpu, queries, heads, kv_heads, head_dim, scale, q, q_stride, k, v, kv, keys, out, out_stride, lse))
     return;
   detail::with_attention_products<T>(cpu.isa, [&]<class Products>(std::type_identity<Products>) noexcept {
-    const detail::AttentionTiles<T> tiles{queries, heads, kv_heads, head_dim,  scale, q,
-                                          k,       v,     q_stride, kv_stride, keys,  Products::rows};
+    const detail::AttentionTiles<T> tiles{queries, heads, kv_heads, head_dim, scale, q,
+                                          k,       v,     q_stride, kv,       keys,  Products::rows};
     using Task = detail::AttentionTask<Products, T>;
     detail::attention_over_queries<Task>(cpu, tiles, [&](Task& task, const detail::AttentionRun& run) noexcept {
       task.forward(run, out, out_stride, lse);
@@ -538,7 +539,8 @@ void attention_forward(Cpu& cpu, std::int64_t queries, std::int64_t heads, std::
   });
 }
 
-// d_q is written; so are keys_count rows of d_k and d_v (d_kv_stride apart), zero where no query looks.
+// k, v: (keys_count, kv_heads * head_dim) rows of kv_stride. d_q is written; so are keys_count rows of d_k and d_v
+// (d_kv_stride apart), zero where no query looks.
 template <class T>
 void attention_backward(Cpu& cpu, std::int64_t queries, std::int64_t keys_count, std::int64_t heads,
                         std::int64_t kv_heads, std::int64_t head_dim, float scale, const T* q, std::int64_t q_stride,
@@ -547,8 +549,8 @@ void attention_backward(Cpu& cpu, std::int64_t queries, std::int64_t keys_count,
                         std::int64_t d_q_stride, T* d_k, T* d_v, std::int64_t d_kv_stride) noexcept {
   const detail::AttentionGradients<T> gradients{out, d_out, out_stride, d_out_stride, lse};
   detail::with_attention_products<T>(cpu.isa, [&]<class Products>(std::type_identity<Products>) noexcept {
-    const detail::AttentionTiles<T> tiles{queries, heads, kv_heads, head_dim,  scale, q,
-                                          k,       v,     q_stride, kv_stride, keys,  Products::rows};
+    const detail::AttentionTiles<T> tiles{
+        queries, heads, kv_heads, head_dim, scale, q, k, v, q_stride, {kv_stride, head_dim}, keys, Products::rows};
     using Task = detail::AttentionBackwardTask<Products, T>;
     detail::attention_over_queries<Task>(
         cpu, tiles, [&](Task& task, const detail::AttentionRun& run) noexcept { task.queries(run, d_q, d_q_stride); },

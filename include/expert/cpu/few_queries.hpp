@@ -1,5 +1,5 @@
-// Attention of a step of decoding: at most gemv_rows queries of bf16, each straight from the rows of its keys and
-// values, since no tile would have more than a row or two to share the packing of them. Equations and shapes as in
+// Attention of a step of decoding: at most gemv_rows queries of bf16, each straight from where its keys and values lie,
+// since no tile would have more than a row or two to share the packing of them. Equations and shapes as in
 // ops/attention.hpp; probabilities are f32, and a query has the same bits alone and among others.
 #pragma once
 #include <algorithm>
@@ -18,21 +18,20 @@ namespace detail {
 
 inline constexpr std::int64_t keys_at_once = 64;
 
-// Some groups of heads of one query. All heads take a piece of the keys before the next one: a row of keys is memory
-// side by side, one head's keys are not.
+// The heads of one query that share their keys.
 struct FewQueries {
-  std::int64_t heads, head_dim, group;  // `group` heads share keys
+  std::int64_t heads, head_dim;
   float scale;
-  std::int64_t kv_stride;
+  std::int64_t stride;  // from a key to the next, and from a value
 
-  std::int64_t query_floats() const noexcept { return head_dim + 32; }
-  std::int64_t scratch_floats() const noexcept { return 2 * keys_at_once + heads * (query_floats() + head_dim + 2); }
+  std::int64_t padded() const noexcept { return (head_dim + 31) / 32 * 32; }  // whole pairs of vectors
+  std::int64_t scratch_floats() const noexcept { return 2 * keys_at_once + heads * (2 * padded() + 2); }
 
-  // q, out: (heads, head_dim) side by side; k, v: rows of keys from the first head's on; lse: (heads)
+  // q, out: (heads, head_dim) side by side; lse: (heads)
   template <class K>
   void attend(const bf16* q, const bf16* k, const bf16* v, const KeyRanges& keys, float* scratch, bf16* out,
               float* lse) const noexcept {
-    if (group % 2 == 0)  // two heads that share keys unpack them once
+    if (heads % 2 == 0)  // two heads unpack their keys once
       attend<K, 2>(q, k, v, keys, scratch, out, lse);
     else
       attend<K, 1>(q, k, v, keys, scratch, out, lse);
@@ -43,28 +42,29 @@ struct FewQueries {
   void attend(const bf16* q, const bf16* k, const bf16* v, const KeyRanges& keys, float* scratch, bf16* out,
               float* lse) const noexcept {
     constexpr float infinity = std::numeric_limits<float>::infinity();
-    const std::int64_t D = head_dim;
-    float *scores = scratch, *queries = scores + R * keys_at_once, *sums = queries + heads * query_floats(),
-          *max = sums + heads * D, *sum = max + heads;
-    for (std::int64_t h = 0; h < heads; h += R) K::widen_pairs(R, R, D, q + h * D, D, queries + h * query_floats());
-    K::fill_row(heads * D, 0.0f, sums);
+    const std::int64_t D = head_dim, P = padded();
+    float *scores = scratch, *queries = scores + R * keys_at_once, *sums = queries + heads * P,  // sums in pairs
+                                                                       *max = sums + heads * P, *sum = max + heads;
+    for (std::int64_t h = 0; h < heads; h += R) K::widen_pairs(R, R, D, q + h * D, D, queries + h * P);
+    K::fill_row(heads * P, 0.0f, sums);
     K::fill_row(heads, -infinity, max);
     K::fill_row(heads, 0.0f, sum);
     const auto range = [&](std::int64_t begin, std::int64_t end) noexcept {
       for (std::int64_t j = begin; j < end; j += keys_at_once)
         for (std::int64_t h = 0; h < heads; h += R) {
-          const std::int64_t n = std::min(keys_at_once, end - j), at = j * kv_stride + h / group * D;
-          K::template query_scores<R>(n, D, queries + h * query_floats(), k + at, v + at, kv_stride, scores);
+          const std::int64_t n = std::min(keys_at_once, end - j), at = j * stride;
+          K::template query_scores<R>(n, D, queries + h * P, k + at, v + at, stride, scores);
           for (std::int64_t r = 0; r < R; ++r)
-            K::online_softmax_row(n, n, scale, scores + r * n, scores + r * n, max[h + r], sum[h + r], D,
-                                  sums + (h + r) * D);
-          K::template add_weighted_rows<R>(n, D, scores, v + at, kv_stride, sums + h * D);
+            K::online_softmax_row(n, n, scale, scores + r * n, scores + r * n, max[h + r], sum[h + r], P,
+                                  sums + (h + r) * P);
+          K::template add_weighted_rows<R>(n, D, scores, v + at, stride, sums + h * P, P);
         }
     };
     range(keys.p0, keys.p1);
     range(keys.d0, keys.d1);
     for (std::int64_t h = 0; h < heads; ++h) {
-      K::divide_row(D, sums + h * D, sum[h] > 0 ? sum[h] : 1.0f, out + h * D);
+      K::in_order(D, sums + h * P, queries + h * P);
+      K::divide_row(D, queries + h * P, sum[h] > 0 ? sum[h] : 1.0f, out + h * D);
       lse[h] = sum[h] > 0 ? max[h] + std::log(sum[h]) : -infinity;
     }
   }
@@ -74,22 +74,17 @@ struct FewQueries {
 // thread.
 template <class T>
 bool attend(Cpu& cpu, std::int64_t queries, std::int64_t heads, std::int64_t kv_heads, std::int64_t head_dim,
-            float scale, const T* q, std::int64_t q_stride, const T* k, const T* v, std::int64_t kv_stride,
+            float scale, const T* q, std::int64_t q_stride, const T* k, const T* v, HeadLayout kv,
             const KeyRanges* keys, T* out, std::int64_t out_stride, float* lse) noexcept {
   if constexpr (std::is_same_v<T, bf16>) {
-    const std::int64_t group = heads / kv_heads, parts = std::min<std::int64_t>(cpu.pool->size(), kv_heads);
-    const auto part = [&](std::int64_t groups) noexcept {
-      return FewQueries{groups * group, head_dim, group, scale, kv_stride};
-    };
-    if (queries > gemv_rows || part((kv_heads + parts - 1) / parts).scratch_floats() > gemm_workspace_floats)
-      return false;
+    const FewQueries few{heads / kv_heads, head_dim, scale, kv.token};
+    if (queries > gemv_rows || few.scratch_floats() > gemm_workspace_floats) return false;
     with_kernels(cpu.isa, [&](auto kernels) noexcept {
-      cpu.pool->parallel_for(queries * parts, [&](std::int64_t i, int thread) noexcept {
-        const std::int64_t t = i / parts, kv = kv_heads * (i % parts) / parts, end = kv_heads * (i % parts + 1) / parts,
-                           head = kv * group, first = head * head_dim;
-        part(end - kv).template attend<decltype(kernels)>(q + t * q_stride + first, k + kv * head_dim,
-                                                          v + kv * head_dim, keys[t], cpu.gemm_workspace(thread),
-                                                          out + t * out_stride + first, lse + t * heads + head);
+      cpu.pool->parallel_for(queries * kv_heads, [&](std::int64_t i, int thread) noexcept {
+        const std::int64_t t = i / kv_heads, head = i % kv_heads, first = head * few.heads;
+        few.attend<decltype(kernels)>(q + t * q_stride + first * head_dim, k + head * kv.head, v + head * kv.head,
+                                      keys[t], cpu.gemm_workspace(thread), out + t * out_stride + first * head_dim,
+                                      lse + t * heads + first);
       });
     });
     return true;

@@ -101,19 +101,19 @@ void rms_norm_backward(Cpu& cpu, std::int64_t rows, std::int64_t cols, const T* 
   });
 }
 
-// out_rows: where given, row t goes to row out_rows[t] of `out`, else to row t. head_dim is even.
+// out_rows: where given, token t goes to place out_rows[t] of `out`, else to place t. head_dim is even.
 template <class T>
 void qk_norm_rope_forward(Cpu& cpu, std::int64_t tokens, std::int64_t heads, std::int64_t head_dim, float eps,
                           const T* z, const float* c, const T* weight, RopeTable table, const std::int32_t* positions,
-                          T* out, std::int64_t out_stride, const std::int32_t* out_rows, float* rstd) noexcept {
+                          T* out, HeadLayout layout, const std::int32_t* out_rows, float* rstd) noexcept {
   const std::int64_t half = head_dim / 2, width = heads * head_dim;
   detail::over_rows(cpu, tokens, width, [&](auto kernels, std::int64_t t) noexcept {
-    T* row = out + (out_rows != nullptr ? std::int64_t{out_rows[t]} : t) * out_stride;
+    T* token = out + (out_rows != nullptr ? std::int64_t{out_rows[t]} : t) * layout.token;
     const float *cos = table.cos + positions[t] * half, *sin = table.sin + positions[t] * half;
     for (std::int64_t h = 0; h < heads; ++h) {
       const std::int64_t d = h * head_dim;
       rstd[t * heads + h] = kernels.qk_norm_rope_row(half, eps, z + t * width + d, c != nullptr ? c + d : nullptr,
-                                                     weight, cos, sin, row + d);
+                                                     weight, cos, sin, token + h * layout.head);
     }
   });
 }
@@ -171,11 +171,15 @@ void residual_subtract(Cpu& cpu, std::int64_t rows, std::int64_t cols, const T* 
 
 // out_rows as in qk_norm_rope_forward.
 template <class T>
-void scale_columns(Cpu& cpu, std::int64_t rows, std::int64_t cols, const T* z, const float* c, T* out,
-                   std::int64_t out_stride, const std::int32_t* out_rows) noexcept {
-  detail::over_rows(cpu, rows, cols, [&](auto kernels, std::int64_t t) noexcept {
-    T* row = out + (out_rows != nullptr ? std::int64_t{out_rows[t]} : t) * out_stride;
-    kernels.scale_columns_row(cols, z + t * cols, c, row);
+void scale_columns(Cpu& cpu, std::int64_t tokens, std::int64_t heads, std::int64_t head_dim, const T* z, const float* c,
+                   T* out, HeadLayout layout, const std::int32_t* out_rows) noexcept {
+  const std::int64_t width = heads * head_dim;
+  detail::over_rows(cpu, tokens, width, [&](auto kernels, std::int64_t t) noexcept {
+    T* token = out + (out_rows != nullptr ? std::int64_t{out_rows[t]} : t) * layout.token;
+    for (std::int64_t h = 0; h < heads; ++h) {
+      const std::int64_t d = h * head_dim;
+      kernels.scale_columns_row(head_dim, z + t * width + d, c != nullptr ? c + d : nullptr, token + h * layout.head);
+    }
   });
 }
 

@@ -295,12 +295,13 @@ class SafetensorsFile {
   std::vector<std::vector<std::uint64_t>> aligned_;  // the header need not be a multiple of 8 bytes long
 };
 
-// What is written: the bytes stay the caller's.
+// What is written: the bytes stay the caller's. A tensor may lie in pieces: as many as `bytes` at each `step` bytes.
 struct TensorData {
   std::string name;
   DType dtype = DType::F32;
   std::vector<std::int64_t> shape;
   std::span<const std::byte> bytes;
+  std::size_t pieces = 1, step = 0;
 };
 
 // The file that safetensors.save_file writes, byte for byte: wider dtypes first, then by name; the header padded with
@@ -336,9 +337,9 @@ inline void write_safetensors(const std::string& path, std::vector<TensorData> t
         fail(safetensors_shape, tensor, "sizes of at least 0 that fit in memory", shape_text(tensor.shape));
       shape.push(size);
     }
-    if (std::cmp_not_equal(bytes, tensor.bytes.size()))
-      fail(safetensors_offsets, tensor, joined({bytes, " bytes for ", shape_text(tensor.shape)}),
-           joined({tensor.bytes.size()}));
+    const std::size_t given = tensor.pieces * tensor.bytes.size();
+    if (std::cmp_not_equal(bytes, given))
+      fail(safetensors_offsets, tensor, joined({bytes, " bytes for ", shape_text(tensor.shape)}), joined({given}));
     header.set(tensor.name, Json::object()
                                 .set("dtype", name_of(tensor.dtype))
                                 .set("shape", std::move(shape))
@@ -351,7 +352,9 @@ inline void write_safetensors(const std::string& path, std::vector<TensorData> t
   AtomicFile file(path);
   file.write(std::as_bytes(std::span(&length, 1)));
   file.write(text);
-  for (const TensorData& tensor : tensors) file.write(tensor.bytes);
+  for (const TensorData& tensor : tensors)
+    for (std::size_t i = 0; i < tensor.pieces; ++i)
+      file.write(std::span(tensor.bytes.data() + i * tensor.step, tensor.bytes.size()));
   file.commit();
 }
 

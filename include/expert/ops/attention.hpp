@@ -32,19 +32,19 @@ float dot(std::int64_t n, const T* a, const T* b) {
 
 namespace reference {
 
-// q, out: (queries, heads * head_dim) rows of the given strides; k, v: (keys, kv_heads * head_dim) rows of kv_stride;
-// lse: (queries, heads), minus infinity where a query has no key.
+// q, out: (queries, heads * head_dim) rows of the given strides; k, v: kv_heads of (keys, head_dim) that lie as `kv`
+// says; lse: (queries, heads), minus infinity where a query has no key.
 template <class T>
 void attention_forward(std::int64_t queries, std::int64_t heads, std::int64_t kv_heads, std::int64_t head_dim,
-                       float scale, const T* q, std::int64_t q_stride, const T* k, const T* v, std::int64_t kv_stride,
+                       float scale, const T* q, std::int64_t q_stride, const T* k, const T* v, HeadLayout kv,
                        const KeyRanges* keys, T* out, std::int64_t out_stride, float* lse) noexcept {
   for (std::int64_t t = 0; t < queries; ++t) {
     for (std::int64_t h = 0; h < heads; ++h) {
-      const std::int64_t kv = h / (heads / kv_heads) * head_dim;
+      const std::int64_t head = h / (heads / kv_heads) * kv.head;
       const T* query = q + t * q_stride + h * head_dim;
       float max = -std::numeric_limits<float>::infinity(), sum = 0, acc[max_head_dim] = {};
       detail::for_each_key(keys[t], [&](std::int64_t j) {
-        const float s = scale * detail::dot(head_dim, query, k + j * kv_stride + kv);
+        const float s = scale * detail::dot(head_dim, query, k + j * kv.token + head);
         if (s > max) {
           const float shrink = std::exp(max - s);
           sum *= shrink;
@@ -53,7 +53,7 @@ void attention_forward(std::int64_t queries, std::int64_t heads, std::int64_t kv
         }
         const float p = std::exp(s - max);
         sum += p;
-        const T* value = v + j * kv_stride + kv;
+        const T* value = v + j * kv.token + head;
         for (std::int64_t d = 0; d < head_dim; ++d) acc[d] += p * float(value[d]);
       });
       T* o = out + t * out_stride + h * head_dim;
@@ -63,7 +63,8 @@ void attention_forward(std::int64_t queries, std::int64_t heads, std::int64_t kv
   }
 }
 
-// d_q is written; d_k and d_v (keys_count rows of d_kv_stride) are written too, zero where no query looks.
+// k, v: (keys_count, kv_heads * head_dim) rows of kv_stride. d_q is written; d_k and d_v (keys_count rows of
+// d_kv_stride) are written too, zero where no query looks.
 //   p = exp(s - lse),  d_v_j = sum p d_out,  d_s = p (d_out . v_j - d_out . out),  d_q = scale sum_j d_s k_j,  d_k_j =
 //   scale sum d_s q
 // Sums over queries run in f32 and are rounded to T once: one key row at a time, so that no f32 copy of d_k is needed.

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstdint>
 
+#include "expert/core/batch.hpp"
 #include "expert/core/config.hpp"
 #include "expert/core/dtype.hpp"
 #include "expert/ops/rope.hpp"
@@ -21,15 +22,15 @@ struct RopeTable {
 
 namespace reference {
 
-// z: (tokens, heads * head_dim); out row of token t is out_rows[t] when given (a KV cache), else t; rstd: (tokens,
-// heads).
+// z: (tokens, heads * head_dim); token t goes to place out_rows[t] of `out` when given (a KV cache), else to place t;
+// rstd: (tokens, heads).
 template <class T>
 void qk_norm_rope_forward(std::int64_t tokens, std::int64_t heads, std::int64_t head_dim, float eps, const T* z,
                           const float* c, const T* weight, RopeTable table, const std::int32_t* positions, T* out,
-                          std::int64_t out_stride, const std::int32_t* out_rows, float* rstd) noexcept {
+                          HeadLayout layout, const std::int32_t* out_rows, float* rstd) noexcept {
   const std::int64_t half = head_dim / 2, width = heads * head_dim;
   for (std::int64_t t = 0; t < tokens; ++t) {
-    T* row = out + (out_rows != nullptr ? std::int64_t{out_rows[t]} : t) * out_stride;
+    T* token = out + (out_rows != nullptr ? std::int64_t{out_rows[t]} : t) * layout.token;
     const float *cos = table.cos + positions[t] * half, *sin = table.sin + positions[t] * half;
     for (std::int64_t h = 0; h < heads; ++h) {
       const T* in = z + t * width + h * head_dim;
@@ -41,7 +42,7 @@ void qk_norm_rope_forward(std::int64_t tokens, std::int64_t heads, std::int64_t 
       for (std::int64_t d = 0; d < head_dim; ++d) sum += y(d) * y(d);
       const float scale = 1 / std::sqrt(sum / static_cast<float>(head_dim) + eps);
       rstd[t * heads + h] = scale;
-      T* o = row + h * head_dim;
+      T* o = token + h * layout.head;
       for (std::int64_t d = 0; d < head_dim; ++d) o[d] = T(float(T(y(d) * scale)) * float(weight[d]));
       rope_forward(1, 1, head_dim, o, cos, sin, o);
     }

@@ -3,6 +3,7 @@
 #pragma once
 #include <cstdint>
 
+#include "expert/core/batch.hpp"
 #include "expert/core/config.hpp"
 #include "expert/core/dtype.hpp"
 
@@ -24,13 +25,17 @@ void residual_subtract(std::int64_t rows, std::int64_t cols, const T* x, const T
   for (std::int64_t i = 0; i < rows * cols; ++i) out[i] = T(float(x[i]) - float(z[i]));
 }
 
-// Row t goes to row out_rows[t] of `out` when out_rows is given (a KV cache), else to row t.
+// z: (tokens, heads * head_dim); token t goes to place out_rows[t] of `out` when out_rows is given (a KV cache), else
+// to place t.
 template <class T>
-void scale_columns(std::int64_t rows, std::int64_t cols, const T* z, const float* c, T* out, std::int64_t out_stride,
-                   const std::int32_t* out_rows) noexcept {
-  for (std::int64_t t = 0; t < rows; ++t) {
-    T* row = out + (out_rows != nullptr ? std::int64_t{out_rows[t]} : t) * out_stride;
-    for (std::int64_t j = 0; j < cols; ++j) row[j] = c != nullptr ? T(float(z[t * cols + j]) * c[j]) : z[t * cols + j];
+void scale_columns(std::int64_t tokens, std::int64_t heads, std::int64_t head_dim, const T* z, const float* c, T* out,
+                   HeadLayout layout, const std::int32_t* out_rows) noexcept {
+  const std::int64_t cols = heads * head_dim;
+  for (std::int64_t t = 0; t < tokens; ++t) {
+    T* token = out + (out_rows != nullptr ? std::int64_t{out_rows[t]} : t) * layout.token;
+    for (std::int64_t j = 0; j < cols; ++j)
+      token[j / head_dim * layout.head + j % head_dim] =
+          c != nullptr ? T(float(z[t * cols + j]) * c[j]) : z[t * cols + j];
   }
 }
 

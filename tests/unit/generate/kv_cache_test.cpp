@@ -55,12 +55,13 @@ TEST_CASE("a shared prefix changes no answer, computed here or read from a file"
   load_kv_cache(restored, file);
   CHECK(std::vector<std::int32_t>(restored.prefix().begin(), restored.prefix().end()) == prefix);
   CHECK(answers(restored) == expected);
-  const auto n = static_cast<std::size_t>(std::ssize(prefix) * Generator<Small>::kv_width);
+  const auto n = static_cast<std::size_t>(std::ssize(prefix) * 32);
   for (std::int64_t l = 0; l < 2; ++l)
-    for (std::int64_t row = 0; row < 4; ++row) {
-      CHECK(std::equal(shares.keys(l, 0), shares.keys(l, 0) + n, restored.keys(l, row)));
-      CHECK(std::equal(shares.values(l, 0), shares.values(l, 0) + n, restored.values(l, row)));
-    }
+    for (std::int64_t head = 0; head < 2; ++head)
+      for (std::int64_t row = 0; row < 4; ++row) {
+        CHECK(std::equal(shares.keys(l, head, 0), shares.keys(l, head, 0) + n, restored.keys(l, head, row)));
+        CHECK(std::equal(shares.values(l, head, 0), shares.values(l, head, 0) + n, restored.values(l, head, row)));
+      }
   restored.share_prefix({});
   CHECK(answers(restored) == expected);
 }
@@ -131,7 +132,7 @@ TEST_CASE("a broken cache file is refused", "[kv]") {
   };
   CHECK(code_after([&](auto& t) { t.erase(named(t, "input_ids")); }) == 316);
   CHECK(code_after([&](auto& t) { t.erase(named(t, "layers.1.values")); }) == 316);
-  CHECK(code_after([&](auto& t) { named(t, "layers.0.keys")->shape = {Generator<Small>::kv_width, 5}; }) == 316);
+  CHECK(code_after([&](auto& t) { named(t, "layers.0.keys")->shape = {2, 32, 5}; }) == 316);
   CHECK(code_after([&](auto& t) { named(t, "input_ids")->shape = {5, 1}; }) == 316);
   CHECK(error_of([&] { load_kv_cache(generator, f.temp / "absent"); }).code() == 200);
 }
