@@ -53,7 +53,7 @@ struct FewQueries {
       for (std::int64_t j = begin; j < end; j += keys_at_once)
         for (std::int64_t h = 0; h < heads; h += R) {
           const std::int64_t n = std::min(keys_at_once, end - j), at = j * stride;
-          K::template query_scores<R>(n, D, queries + h * P, k + at, v + at, stride, scores);
+          K::template dots<R>(n, D, k + at, v + at, stride, queries + h * P, scores, n);
           for (std::int64_t r = 0; r < R; ++r)
             K::online_softmax_row(n, n, scale, scores + r * n, scores + r * n, max[h + r], sum[h + r], P,
                                   sums + (h + r) * P);

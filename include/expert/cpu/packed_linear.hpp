@@ -79,13 +79,19 @@ void dense_gemv(Cpu& cpu, std::int64_t rows, std::int64_t out, std::int64_t in, 
     with_kernels(cpu.isa, [&](auto kernels) noexcept {
       float* wide = cpu.gemm_workspace(thread);
       if (widened.first_of(thread)) kernels.widen_pairs(rows, gemv_padded(rows), in, x, in, wide);
-      float sums[gemv_piece][gemv_rows], row[gemv_piece];
+      float sums[gemv_rows * gemv_piece];
       const std::int64_t j = piece * gemv_piece, cols = std::min(gemv_piece, out - j);
-      kernels.dense_gemv(cols, in, rows, w + j * in, wide, sums);
-      for (std::int64_t r = 0; r < rows; ++r) {
-        for (std::int64_t i = 0; i < cols; ++i) row[i] = sums[i][r];
-        kernels.finish_row(cols, row, added.from(r, j), y + r * out + j);
-      }
+      const auto multiply = [&]<int R>(std::integral_constant<int, R>) noexcept {
+        kernels.template dots<R>(cols, in, w + j * in, w + (j + 8 / R) * in, in, wide, sums, gemv_piece);
+      };
+      if (rows == 1)
+        multiply(std::integral_constant<int, 1>{});
+      else if (rows <= 4)
+        multiply(std::integral_constant<int, 4>{});
+      else
+        multiply(std::integral_constant<int, 8>{});
+      for (std::int64_t r = 0; r < rows; ++r)
+        kernels.finish_row(cols, sums + r * gemv_piece, added.from(r, j), y + r * out + j);
     });
   });
 }
