@@ -24,7 +24,8 @@ struct FewQueries {
   float scale;
   std::int64_t stride;  // from a key to the next, and from a value
 
-  std::int64_t padded() const noexcept { return (head_dim + 31) / 32 * 32; }  // whole pairs of vectors
+  // Numbers of a query, or of its sums: both lie as vectors of pairs give them.
+  std::int64_t padded() const noexcept { return (head_dim + 31) / 32 * 32; }
   std::int64_t scratch_floats() const noexcept { return 2 * keys_at_once + heads * (2 * padded() + 2); }
 
   // q, out: (heads, head_dim) side by side; lse: (heads)
@@ -43,8 +44,8 @@ struct FewQueries {
               float* lse) const noexcept {
     constexpr float infinity = std::numeric_limits<float>::infinity();
     const std::int64_t D = head_dim, P = padded();
-    float *scores = scratch, *queries = scores + R * keys_at_once, *sums = queries + heads * P,  // sums in pairs
-                                                                       *max = sums + heads * P, *sum = max + heads;
+    float *scores = scratch, *queries = scores + R * keys_at_once, *sums = queries + heads * P, *max = sums + heads * P,
+          *sum = max + heads;
     for (std::int64_t h = 0; h < heads; h += R) K::widen_pairs(R, R, D, q + h * D, D, queries + h * P);
     K::fill_row(heads * P, 0.0f, sums);
     K::fill_row(heads, -infinity, max);
